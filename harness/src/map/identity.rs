@@ -113,6 +113,7 @@ fn unite_regions(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
             *known = regions.0;
         },
     );
+    placed = without_partial_overlaps(placed, contradictions);
     let mut first_of_name: HashMap<(&str, RegionKind), &Region> = HashMap::new();
     for region in &placed {
         let first = *first_of_name.entry((&region.name, region.kind)).or_insert(region);
@@ -150,6 +151,34 @@ fn unite_regions(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
     let left = by_key(left, |region| (region.name.clone(), region.bytes), merge_region);
     placed.extend(left);
     inventory.regions = placed;
+}
+
+/// Drops regions that partly overlap a lower one. They may nest: a region of persistent memory in one of CXL.
+fn without_partial_overlaps(placed: Vec<Region>, contradictions: &mut Vec<String>) -> Vec<Region> {
+    let placed_at = placed.iter().enumerate().filter_map(|(nr, region)| Some((region.span?, nr)));
+    let mut by_start: Vec<(Span, usize)> = placed_at.collect();
+    by_start.sort_unstable_by_key(|(span, nr)| (span.start, std::cmp::Reverse(span.end), *nr));
+    let mut around: Vec<(Span, usize)> = Vec::new();
+    let mut dropped = HashSet::new();
+    for (span, nr) in by_start {
+        while around.pop_if(|(outer, _)| outer.end <= span.start).is_some() {}
+        match around.last() {
+            Some((outer, other)) if span.end > outer.end => {
+                dropped.insert(nr);
+                let (lower, region) = (&placed[*other], &placed[nr]);
+                contradictions.push(format!(
+                    "{} at {span} in line {} partly overlaps {} at {outer} in line {}; the lower is used",
+                    region.name,
+                    line_of(&region.sources),
+                    lower.name,
+                    line_of(&lower.sources)
+                ));
+            }
+            _ => around.push((span, nr)),
+        }
+    }
+    let kept = placed.into_iter().enumerate().filter(|(nr, _)| !dropped.contains(nr));
+    kept.map(|(_, region)| region).collect()
 }
 
 fn merge_region(known: &mut Region, region: Region) {

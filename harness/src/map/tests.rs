@@ -351,6 +351,18 @@ fn a_region_is_memory_wherever_the_text_has_its_window() {
 }
 
 #[test]
+fn regions_do_not_overlap_partly() {
+    let text =
+        "  200000020-2ffffffff : region1\n---\n100000000-3ffffffff : CXL Window 1\n  200000000-2dfffffff : region1\n";
+    let reading = read_machine("test", "test", text).unwrap();
+    let regions: Vec<_> = reading.inventory.regions.iter().map(|region| region.span.unwrap().start).collect();
+    assert_eq!(regions, [8 * GIB]);
+    assert!(reading.contradictions[0].contains("partly overlaps region1"), "{:?}", reading.contradictions);
+    let nested = "200000000-2ffffffff : region0\n  200000000-27fffffff : region1\n";
+    assert_eq!(read_machine("test", "test", nested).unwrap().inventory.regions.len(), 2);
+}
+
+#[test]
 fn disassembled_acpi_tables() {
     let cedt = "\
 [030h 0048   1]                Subtable Type : 01 [CXL Fixed Memory Window Structure]
