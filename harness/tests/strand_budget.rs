@@ -106,6 +106,26 @@ fn the_block_size_follows_from_the_map_and_the_kernel() {
 }
 
 #[test]
+fn the_data_of_a_namespace_is_judged_and_not_its_region() {
+    let dir = folder();
+    let region = r#"{"dev":"region0","size":268435456,"resource":19595788288,"type":"pmem","available_size":0,"namespaces":[
+        {"dev":"namespace0.0","mode":"devdax","map":"dev","size":257949696,"align":2097152,"chardev":"dax0.0"}]}"#;
+    let map = file(&dir, "region.json", region);
+    let told = json_with_code(&mut strand(&[&map, "--block-size", "128M"]), 1);
+    let judged = &told["stranding"]["ranges"][0];
+    // 10 MiB of the region are header and records, so the device begins inside of a block.
+    assert_eq!((&judged["name"], &judged["start"]), (&"dax0.0".into(), &0x4_90a0_0000u64.into()));
+    assert_eq!(lost_mib(&told)[2], 118);
+    assert_eq!(told["namespaces"][0]["is_multiple"], serde_json::json!([true, true, false]));
+    strand(&[&map, "--block-size", "128M"]).assert().code(1).stdout(contains("namespace0.0").and(contains("yes")));
+    // Without the start of the region, nothing follows.
+    let map = file(&dir, "no-base.json", &region.replace(r#""resource":19595788288,"#, ""));
+    strand(&[&map, "--block-size", "128M"])
+        .assert()
+        .stdout(contains("Alignment unknown, because no source states where the region starts: namespace0.0."));
+}
+
+#[test]
 fn csv_has_a_line_for_each_range_and_size() {
     let output = strand(&["builtin:cxl-memory-hole-4g", "--csv", "--block-size", "2G"]).assert().code(1);
     let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();

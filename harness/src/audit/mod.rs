@@ -28,7 +28,7 @@ pub use ledger::{Audit, AuditListing, Loss, Row, Stage, WinBack};
 
 use crate::kernel_version::KernelVersion;
 use crate::map::Reading;
-use crate::map::inventory::Span;
+use crate::map::inventory::{Device, Span};
 use crate::pmem::{HOST, KernelRules, NearbyMemory};
 use crate::strand::chosen_block_size;
 use memmap_layouts::nvdimm::Extent;
@@ -125,6 +125,23 @@ pub fn audit(reading: &Reading, options: &Options) -> Audit {
         notes.push("what can be won back is told for each loss alone; together it may be less".to_owned());
     }
     ledger.finish(options.kernel, block_bytes, block_reason, reading.unused.clone(), notes)
+}
+
+/// Fills in the addresses of namespaces and of their DAX devices that no source states. They follow from the
+/// place of the region, if that is known: namespaces lie one behind the other, and their data behind its
+/// header and records.
+pub fn place_namespaces(reading: &mut Reading) {
+    let options = Options::default();
+    let (block_bytes, _) = block_size(reading, &options);
+    let found = regions::addresses(&Machine { reading, options, block_bytes });
+    let inventory = &mut reading.inventory;
+    for (name, span) in found {
+        for namespace in inventory.namespaces.iter_mut().filter(|namespace| namespace.name == name) {
+            namespace.span = namespace.span.or(Some(span));
+        }
+        let is_own = |device: &&mut Device| device.name == name && device.spans.is_empty();
+        inventory.devices.iter_mut().filter(is_own).for_each(|device| device.spans.push(span));
+    }
 }
 
 #[cfg(test)]

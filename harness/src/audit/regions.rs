@@ -4,7 +4,7 @@ use super::Machine;
 use super::blocks::{self, ram_inside, whole_blocks};
 use super::ledger::{Ledger, Loss, Stage, WinBack};
 use super::shift::Shifted;
-use crate::map::inventory::{Device, Namespace, RecordsPlace, Region, RegionKind, Span};
+use crate::map::inventory::{Device, Inventory, Namespace, RecordsPlace, Region, RegionKind, Span};
 use crate::map::{Kind, MapRange};
 use crate::pmem::capacity::{Breakdown, CapacityPlan, StatedCapacity};
 use crate::pmem::{HOST, KernelRules, NearbyMemory};
@@ -35,20 +35,8 @@ pub(super) fn enter(machine: &Machine<'_>, moved: Option<&Shifted>, ledger: &mut
     let mut used: Vec<&str> = Vec::new();
     let implied = implied_region(machine);
     for region in inventory.regions.iter().filter(|region| region.enabled).chain(&implied) {
-        let of_region = |owner: &Option<String>, span: Option<Span>| {
-            owner.as_deref() == Some(region.name.as_str())
-                || region.span.zip(span).is_some_and(|(region, span)| region.contains(span))
-        };
         let is_implied = implied.as_ref().is_some_and(|implied| std::ptr::eq(implied, region));
-        let has = |namespace: &&Namespace| {
-            of_region(&namespace.region, namespace.span) || is_implied && namespace.region.is_none()
-        };
-        let namespaces: Vec<&Namespace> = inventory.namespaces.iter().filter(has).collect();
-        let is_of = |device: &&Device| {
-            of_region(&device.region, device.spans.first().copied())
-                || namespaces.iter().any(|namespace| device.region.as_ref() == Some(&namespace.name))
-        };
-        let devices: Vec<&Device> = inventory.devices.iter().filter(is_of).collect();
+        let (namespaces, devices) = members(inventory, region, is_implied);
         used.extend(devices.iter().map(|device| device.name.as_str()));
         seen.extend(region.span);
         match region.kind {
@@ -71,6 +59,47 @@ pub(super) fn enter(machine: &Machine<'_>, moved: Option<&Shifted>, ledger: &mut
         }
     }
     added
+}
+
+/// The namespaces and devices of a region: by its name, or by their addresses.
+fn members<'i>(inventory: &'i Inventory, region: &Region, is_implied: bool) -> (Vec<&'i Namespace>, Vec<&'i Device>) {
+    let of_region = |owner: &Option<String>, span: Option<Span>| {
+        owner.as_deref() == Some(region.name.as_str())
+            || region.span.zip(span).is_some_and(|(region, span)| region.contains(span))
+    };
+    let has = |namespace: &&Namespace| {
+        of_region(&namespace.region, namespace.span) || is_implied && namespace.region.is_none()
+    };
+    let namespaces: Vec<&Namespace> = inventory.namespaces.iter().filter(has).collect();
+    let is_of = |device: &&Device| {
+        of_region(&device.region, device.spans.first().copied())
+            || namespaces.iter().any(|namespace| device.region.as_ref() == Some(&namespace.name))
+    };
+    let devices = inventory.devices.iter().filter(is_of).collect();
+    (namespaces, devices)
+}
+
+/// The addresses of namespaces, and of the devices that are their data, which no source states: they follow
+/// from the place of the region.
+pub(super) fn addresses(machine: &Machine<'_>) -> Vec<(String, Span)> {
+    let inventory = &machine.reading.inventory;
+    let implied = implied_region(machine);
+    let mut found = Vec::new();
+    for region in inventory.regions.iter().filter(|region| region.enabled).chain(&implied) {
+        let is_implied = implied.as_ref().is_some_and(|implied| std::ptr::eq(implied, region));
+        if region.kind != RegionKind::Persistent || region.span.is_none() || region.base_assumed {
+            continue;
+        }
+        let (namespaces, devices) = members(inventory, region, is_implied);
+        let divided = Persistent { machine, region, moved: None }.divided(&namespaces);
+        for (namespace, (division, start, raw)) in namespaces.iter().zip(divided) {
+            found.extend(Span::new(start, start.saturating_add(raw)).map(|span| (namespace.name.clone(), span)));
+            let data = division.breakdown.as_ref().and_then(|all| data_span(start, all));
+            let device = own_device(namespace, None, &devices);
+            found.extend(device.zip(data).map(|(device, data)| (device.name.clone(), data)));
+        }
+    }
+    found
 }
 
 /// The region of namespaces of which a listing names no region: the only persistent memory of the map
@@ -296,20 +325,39 @@ impl Persistent<'_> {
         }
     }
 
+    /// The namespaces of the region, one behind the other: how each is divided, its start and its size.
+    fn divided(&self, namespaces: &[&Namespace]) -> Vec<(Division, u64, u64)> {
+        let around = self.machine.around(self.region.span);
+        let mut left = self.region.bytes;
+        let available = self.available_bytes();
+        let mut at = self.start();
+        let mut divided = Vec::new();
+        for namespace in namespaces {
+            // All that the listing does not call available, if there is only one.
+            let only = (namespaces.len() == 1).then(|| available.map(|free| self.region.bytes - free)).flatten();
+            let division = self.divide(namespace, at, only, left, &around);
+            let raw = division.raw.min(left);
+            left -= raw;
+            divided.push((division, at, raw));
+            at = at.saturating_add(raw);
+        }
+        divided
+    }
+
+    fn available_bytes(&self) -> Option<u64> {
+        self.region.available_bytes.filter(|bytes| *bytes <= self.region.bytes)
+    }
+
     fn enter(&self, namespaces: &[&Namespace], devices: &[&Device], added: &mut Added, ledger: &mut Ledger) {
         let Self { region, .. } = self;
         let around = self.machine.around(region.span);
         let mut left = region.bytes;
-        let available = region.available_bytes.filter(|bytes| *bytes <= region.bytes);
+        let available = self.available_bytes();
         let mut at = self.start();
-        for namespace in namespaces {
-            // All that the listing does not call available, if there is only one.
-            let only = (namespaces.len() == 1).then(|| available.map(|free| region.bytes - free)).flatten();
-            let division = self.divide(namespace, at, only, left, &around);
-            let raw = division.raw.min(left);
+        for (namespace, (division, start, raw)) in namespaces.iter().zip(self.divided(namespaces)) {
             left -= raw;
-            self.namespace(namespace, &division, at, raw, &around, devices, added, ledger);
-            at = at.saturating_add(raw);
+            self.namespace(namespace, &division, start, raw, &around, devices, added, ledger);
+            at = start.saturating_add(raw);
         }
         let free = if namespaces.is_empty() { left } else { available.unwrap_or(left).min(left) };
         let name = region.name.as_str();

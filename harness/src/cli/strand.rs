@@ -2,6 +2,7 @@
 
 use super::range_arg::parse_extent;
 use super::{Answer, Json, print, print_json, print_raw, tell};
+use crate::audit::place_namespaces;
 use crate::kernel_version::KernelVersion;
 use crate::map::inventory::Span;
 use crate::map::source::Source;
@@ -137,7 +138,9 @@ struct Row<'a> {
 
 impl StrandArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let Reading { map, inventory, .. } = self.reading()?;
+        let mut reading = self.reading()?;
+        place_namespaces(&mut reading);
+        let Reading { map, inventory, .. } = reading;
         let mut candidates = Candidates::new(&map, &inventory, self.include.is_some());
         let given = self.given()?;
         if !given.is_empty() {
@@ -201,7 +204,7 @@ impl StrandArgs {
             }
         };
         if maps.next().is_some() {
-            bail!("two maps were given; give one map, and ranges beside it");
+            bail!("two maps were given; join them: cat FILE FILE | pfnbench strand -");
         }
         Ok(source.read()?)
     }
@@ -452,13 +455,25 @@ fn print_namespaces(namespaces: &[NamespaceAlignment]) -> anyhow::Result<()> {
     }
     let mut table = Grid::plain();
     let heading = NAMESPACE_ALIGNMENTS.iter().map(|&bytes| argument(bytes));
-    table.set_header(std::iter::once("multiple of".to_owned()).chain(heading));
+    table.set_header(std::iter::once("namespace".to_owned()).chain(heading));
+    let mut unknown = Vec::new();
     for namespace in namespaces {
-        let cells = match namespace.is_multiple {
-            Some(is_multiple) => is_multiple.map(|yes| if yes { "yes" } else { "no" }),
-            None => ["unknown"; 3],
+        let Some(is_multiple) = namespace.is_multiple else {
+            unknown.push(namespace.name.as_str());
+            continue;
         };
-        table.add_row(std::iter::once(namespace.name.clone()).chain(cells.map(str::to_owned)));
+        let cells = is_multiple.map(|yes| if yes { "yes" } else { "no" }.to_owned());
+        table.add_row(std::iter::once(namespace.name.clone()).chain(cells));
     }
-    print(table)
+    if unknown.len() < namespaces.len() {
+        print("Both ends of a namespace are multiples of:")?;
+        print(table)?;
+    }
+    if !unknown.is_empty() {
+        let more = unknown.len().saturating_sub(MOST_DETAILS);
+        let more = if more > 0 { format!(" and {more} others") } else { String::new() };
+        let shown = unknown.iter().take(MOST_DETAILS).copied().collect::<Vec<_>>().join(", ");
+        print(format!("Alignment unknown, because no source states where the region starts: {shown}{more}."))?;
+    }
+    Ok(())
 }

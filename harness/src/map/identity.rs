@@ -6,6 +6,7 @@ use super::coverage::{Containers, Coverage};
 use super::inventory::{BlockRange, Device, Inventory, Listing, Mention, Region, RegionKind, Span, Window};
 use super::kind::Kind;
 use super::part::{Found, HotplugWindow, Table};
+use super::physical_map::disjoint;
 use super::range::MapRange;
 use super::reading::{Reading, UnusedPart};
 use memmap_layouts::ByteSize;
@@ -512,8 +513,10 @@ pub(super) fn mark_added_ram(devices: &[Device], regions: &[Region], ranges: &mu
         let region = regions.iter().find(|region| device.region.as_ref() == Some(&region.name));
         region.and_then(|region| region.span).filter(|span| span.bytes() >= device.bytes && device.spans.is_empty())
     };
-    let of_kind = |kind: Kind| ranges.iter().filter(move |range| range.kind == kind).map(MapRange::span);
-    let (ram, mut known): (Coverage, Coverage) = (of_kind(Kind::Ram).collect(), of_kind(Kind::HotplugRam).collect());
+    let ram: Coverage = ranges.iter().filter(|range| range.kind == Kind::Ram).map(MapRange::span).collect();
+    // Added RAM around a device is not that of the device.
+    let added = disjoint(ranges).into_iter().filter(|range| range.kind == Kind::HotplugRam);
+    let mut known: Coverage = added.map(|range| range.span()).collect();
     for device in devices.iter().filter(|device| device.is_ram && device.enabled) {
         // RAM of a device whose place in its region is unknown.
         let around = of_region(device);

@@ -63,32 +63,7 @@ impl PhysicalMap {
     /// The ranges with memory, without windows, so that each byte is in one of them: of ranges that nest,
     /// the inner one has the byte. Sorted.
     pub fn disjoint(&self) -> Vec<MapRange> {
-        let ranges: Vec<&MapRange> = self.ranges.iter().filter(|range| range.kind != Kind::Window).collect();
-        // Of equal ranges, the use of a device counts more than the device.
-        let rank = |range: &MapRange| (range.span().bytes(), range.kind != Kind::HotplugRam);
-        let mut edges: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * ranges.len());
-        for (nr, range) in ranges.iter().enumerate() {
-            edges.extend([(range.start, true, nr), (range.end, false, nr)]);
-        }
-        edges.sort_unstable();
-        let mut open: BTreeSet<(u64, bool, usize)> = BTreeSet::new();
-        let mut parts: Vec<(usize, MapRange)> = Vec::new();
-        let mut at = 0;
-        for (place, begins, nr) in edges {
-            if let Some((_, _, inner)) = open.first().filter(|_| at < place) {
-                match parts.last_mut() {
-                    Some((last, part)) if last == inner && part.end == at => part.end = place,
-                    _ => parts.push((*inner, MapRange { start: at, end: place, ..ranges[*inner].clone() })),
-                }
-            }
-            at = place;
-            let (bytes, is_device) = rank(ranges[nr]);
-            match begins {
-                true => drop(open.insert((bytes, is_device, nr))),
-                false => drop(open.remove(&(bytes, is_device, nr))),
-            }
-        }
-        parts.into_iter().map(|(_, part)| part).collect()
+        disjoint(&self.ranges)
     }
 
     /// RAM that is added after boot, in whole pages.
@@ -134,4 +109,34 @@ impl PhysicalMap {
         }
         summary
     }
+}
+
+/// [`PhysicalMap::disjoint`] of ranges.
+pub(super) fn disjoint(ranges: &[MapRange]) -> Vec<MapRange> {
+    let ranges: Vec<&MapRange> = ranges.iter().filter(|range| range.kind != Kind::Window).collect();
+    // Of equal ranges, the use of a device counts more than the device.
+    let rank = |range: &MapRange| (range.span().bytes(), range.kind != Kind::HotplugRam);
+    let mut edges: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * ranges.len());
+    for (nr, range) in ranges.iter().enumerate() {
+        edges.extend([(range.start, true, nr), (range.end, false, nr)]);
+    }
+    edges.sort_unstable();
+    let mut open: BTreeSet<(u64, bool, usize)> = BTreeSet::new();
+    let mut parts: Vec<(usize, MapRange)> = Vec::new();
+    let mut at = 0;
+    for (place, begins, nr) in edges {
+        if let Some((_, _, inner)) = open.first().filter(|_| at < place) {
+            match parts.last_mut() {
+                Some((last, part)) if last == inner && part.end == at => part.end = place,
+                _ => parts.push((*inner, MapRange { start: at, end: place, ..ranges[*inner].clone() })),
+            }
+        }
+        at = place;
+        let (bytes, is_device) = rank(ranges[nr]);
+        match begins {
+            true => drop(open.insert((bytes, is_device, nr))),
+            false => drop(open.remove(&(bytes, is_device, nr))),
+        }
+    }
+    parts.into_iter().map(|(_, part)| part).collect()
 }
