@@ -462,6 +462,13 @@ fn a_text_without_memory_says_which_lines_were_not_understood() {
     assert!(refused("").contains("the text is empty"));
     let told = refused("BIOS-e820: [mem 0x0-0xfff] reserved\nand words\n");
     assert!(told.contains("of the 1 entries that were read, none is memory"), "{told}");
+    for text in [
+        "Memory block size:       128M\nTotal online memory:      16G\n",
+        "00100000-bffdffff : Sys...\n",
+        "00100000-bffdffff : System R\n",
+    ] {
+        refused(text);
+    }
     // Windows, disabled regions and reserved ranges say that there is no memory.
     for text in [
         "1000000000-1fffffffff : CXL Window 0\n",
@@ -486,6 +493,34 @@ fn contradictions_are_named_and_fail_only_if_asked() {
     pfnbench().args(["map", "--strict"]).arg(&plain).assert().success();
     let words = file(&dir, "z.txt", &format!("{}some words\n", SAMPLES[7].text));
     pfnbench().args(["map", "--strict"]).arg(&words).assert().code(1);
+}
+
+#[test]
+fn sources_that_differ_are_contradictions() {
+    let e820 = "BIOS-e820: [mem 0x0000000000100000-0x000000007fffffff] usable\n\
+                BIOS-e820: [mem 0x0000000100000000-0x000000047fffffff] usable\n";
+    for (text, says) in [
+        (format!("{e820}---\n100000000-4ffffffff : System RAM\n"), "of RAM where /proc/iomem has none"),
+        (
+            "00100000-7fffffff : System RAM\n100000000-1ffffffff : Persistent Memory\n---\n\
+             0x0000000100000000-0x000000017fffffff   2G online yes 32-47\n"
+                .to_owned(),
+            "another source has persistent memory there",
+        ),
+        (
+            "0x0000000100000000-0x000000017fffffff   2G online yes 32-47\nTotal online memory: 16G\n".to_owned(),
+            "states 16 GiB of memory blocks that are online, and the rows have 2 GiB",
+        ),
+        (
+            "{\"dev\":\"region0\",\"size\":1073741824,\"resource\":4294967296,\"type\":\"pmem\",\"available_size\":2147483648,\
+             \"namespaces\":[{\"dev\":\"namespace0.0\",\"mode\":\"fsdax\",\"map\":\"mem\",\"size\":2147483648}]}\n"
+                .to_owned(),
+            "more than its region region0 with 1 GiB",
+        ),
+    ] {
+        let reading = read_machine("test", "test", &text).unwrap();
+        assert!(reading.contradictions.iter().any(|told| told.contains(says)), "{says}: {:?}", reading.contradictions);
+    }
 }
 
 /// Loggers, terminals and programs that quote, around any listing.

@@ -4,6 +4,7 @@ use super::Machine;
 use super::blocks::{self, ram_inside, whole_blocks};
 use super::ledger::{Ledger, Loss, Stage, WinBack};
 use super::shift::Shifted;
+use crate::kernel_version::KernelVersion;
 use crate::map::inventory::{Device, Inventory, Namespace, RecordsPlace, Region, RegionKind, Span};
 use crate::map::{Kind, MapRange};
 use crate::pmem::capacity::{Breakdown, CapacityPlan, StatedCapacity};
@@ -14,6 +15,9 @@ use memmap_layouts::nvdimm::{Extent, RecordsOn};
 
 /// Data of a namespace is aligned to this many bytes unless the listing states otherwise.
 const DEFAULT_DATA_ALIGN: u64 = 2 << 20;
+
+/// The first release that makes RAM of a DAX device.
+const FIRST_KMEM: KernelVersion = KernelVersion::new(5, 1);
 
 /// The info block of a namespace and the space in front of it, in bytes.
 const INFO_BYTES: u64 = 8 << 10;
@@ -218,6 +222,11 @@ fn device_memory(
         let cause = format!("{} is disabled", device.name);
         let rule = "a DAX device is mapped only while it is enabled";
         ledger.lose(Stage::Namespace, &device.name, "device disabled", bytes, Loss { cause, rule, win_back });
+    } else if let Some(kernel) = machine.options.kernel.filter(|kernel| device.is_ram && *kernel < FIRST_KMEM) {
+        let cause = format!("Linux {kernel} has no driver that makes RAM of {}", device.name);
+        let rule = "a DAX device becomes RAM by the driver dax/kmem (Linux 5.1 and later)";
+        let win_back = Some(WinBack { how: format!("use Linux {FIRST_KMEM} or later"), bytes });
+        ledger.lose(Stage::Block, &device.name, "no driver for RAM", bytes, Loss { cause, rule, win_back });
     } else if device.is_ram {
         added.ram_bytes += blocks::enter(machine, device, spans, bytes, better, ledger);
     } else {
@@ -269,6 +278,10 @@ fn better_place(machine: &Machine<'_>, span: Span) -> Option<WinBack> {
     let windows = machine.reading.inventory.windows.iter();
     windows.clone().find(|window| window.span.contains(span) && window.span.contains(moved))?;
     let is_free = |part: &Span| machine.reading.unused.iter().any(|unused| unused.span.contains(*part));
+    let is_ram = |range: &MapRange| range.kind == Kind::Ram && range.span().overlaps(moved);
+    if machine.reading.map.ranges.iter().any(is_ram) {
+        return None;
+    }
     if !without(moved, &[span]).iter().all(is_free) {
         return None;
     }
@@ -468,6 +481,15 @@ impl Persistent<'_> {
         }
         let Some(all) = &division.breakdown else {
             let rest = raw - division.data.min(raw);
+            let is_sector = matches!(namespace.mode.as_deref(), Some("sector" | "safe"));
+            if is_sector {
+                let cause = format!("{name} is a block translation table (BTT)");
+                let rule = "a BTT keeps a map of 4 bytes a sector, a log, spare blocks and info blocks (all versions)";
+                let loss = Loss { cause, rule, win_back: None };
+                ledger.lose(Stage::Namespace, name, "map and log of sectors", rest, loss);
+                self.data(namespace, None, division.data.min(raw), None, devices, added, ledger);
+                return;
+            }
             let cause = match division.data {
                 0 => format!("this kernel cannot divide {name}"),
                 _ => format!(
@@ -499,7 +521,12 @@ impl Persistent<'_> {
         };
         let gained = |records, rules| {
             let other = self.plan(start, align, records, around).breakdown(raw, rules).ok()?;
-            useful(&other).checked_sub(useful(all)).filter(|gained| *gained > 0)
+            // Records that move to RAM are not won, unless they make whole memory blocks of the data.
+            let moved = match (records, is_ram) {
+                (RecordsOn::Ram, false) => other.usable_bytes / HOST.page_bytes * u64::from(HOST.record_bytes),
+                _ => 0,
+            };
+            useful(&other).checked_sub(useful(all))?.checked_sub(moved).filter(|gained| *gained >= align)
         };
         let is_wide = division.creator.is_some_and(|(_, bytes)| bytes > HOST.record_bytes) && all.records_bytes > 0;
         let by_kernel = gained(RecordsOn::Medium, KernelRules::Merged).filter(|_| is_wide);
@@ -586,6 +613,13 @@ impl Persistent<'_> {
                 let known_bytes: u64 = known.iter().map(|span| span.bytes()).sum();
                 let known = if known_bytes == bytes { known } else { span.into_iter().collect() };
                 device_memory(self.machine, device, &known, bytes, better, added, ledger);
+            }
+            None if !namespace.enabled => {
+                let name = namespace.name.as_str();
+                let win_back = Some(WinBack { how: format!("ndctl enable-namespace {name}"), bytes });
+                let cause = format!("{name} is disabled");
+                let rule = "the data of a namespace can be used only while it is enabled";
+                ledger.lose(Stage::Namespace, name, "namespace disabled", bytes, Loss { cause, rule, win_back });
             }
             None => {
                 let what = match mode {

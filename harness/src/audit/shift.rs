@@ -14,6 +14,7 @@ use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::forecast::{Mapped, forecast};
 use memmap_layouts::nvdimm::region::RegionAlign;
 use memmap_layouts::nvdimm::{Extent, RecordsOn};
+use thiserror::Error;
 
 /// A machine with other addresses.
 #[derive(Debug)]
@@ -56,6 +57,29 @@ fn moved(span: Span, by: i64) -> Span {
     match (span.start.checked_add_signed(by), span.end.checked_add_signed(by)) {
         (Some(start), Some(end)) if end >> crate::map::MAX_PHYS_BITS == 0 => Span { start, end },
         _ => span,
+    }
+}
+
+/// A range that has no address after a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{span} would leave the physical address space, which ends at 2^{}", crate::map::MAX_PHYS_BITS)]
+pub struct LeavesAddressSpace {
+    span: Span,
+}
+
+/// Checks that everything but RAM has an address after a move by so many bytes.
+///
+/// # Errors
+/// The first range that has none.
+pub fn check_shift(reading: &Reading, by: i64) -> Result<(), LeavesAddressSpace> {
+    let inventory = &reading.inventory;
+    let ranges = reading.map.ranges.iter().filter(|range| range.kind != Kind::Ram).map(MapRange::span);
+    let windows = inventory.windows.iter().map(|window| window.span);
+    let regions = inventory.regions.iter().filter_map(|region| region.span);
+    let mut all = ranges.chain(windows).chain(regions);
+    match all.find(|span| moved(*span, by) == *span && by != 0) {
+        Some(span) => Err(LeavesAddressSpace { span }),
+        None => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::map::notes;
 use super::{Answer, Json, print, print_json, tell};
+use crate::audit::shift::check_shift;
 use crate::audit::{Audit, AuditListing, Options, audit};
 use crate::files::replace;
 use crate::kernel_version::KernelVersion;
@@ -88,6 +89,7 @@ impl AuditArgs {
         }
         let sources = if self.sources.is_empty() { vec![Source::default()] } else { self.sources.clone() };
         let reading = read_all(&sources)?;
+        self.shift.map_or(Ok(()), |by| check_shift(&reading, by).context("--shift is not possible"))?;
         let options = Options { kernel: None, block_bytes: self.block_size, shift: self.shift };
         let audits: Vec<Audit> = match &self.kernel[..] {
             [] => vec![audit(&reading, &options)],

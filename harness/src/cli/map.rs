@@ -2,7 +2,7 @@
 
 use super::{Answer, Json, print, print_json, tell};
 use crate::engine::verify::architecture_note;
-use crate::map::inventory::{Inventory, Span};
+use crate::map::inventory::Span;
 use crate::map::listing::{FreeCause, MachineListing, NodeRam, Sections, free_capacity};
 use crate::map::source::Source;
 use crate::map::{Kind, MapRange, PhysicalMap, Reading, line_numbers};
@@ -116,7 +116,7 @@ impl MapArgs {
         print(format!("{}: {}", map.name, map.summary()))?;
         print_ranges(map)?;
         print_windows(&reading)?;
-        for line in capacity(&reading.inventory) {
+        for line in capacity(&reading) {
             print(line)?;
         }
         if map.ram_bytes() > 0 {
@@ -220,7 +220,8 @@ fn print_windows(reading: &Reading) -> anyhow::Result<()> {
 }
 
 /// Capacity that no address range shows.
-fn capacity(inventory: &Inventory) -> Vec<String> {
+fn capacity(reading: &Reading) -> Vec<String> {
+    let inventory = &reading.inventory;
     let mut lines = Vec::new();
     let sized = |name: &str, bytes: u64| match bytes {
         0 => name.to_owned(),
@@ -233,7 +234,9 @@ fn capacity(inventory: &Inventory) -> Vec<String> {
     let regions = inventory.regions.iter();
     let regions = regions.map(|region| format!("{}{}", sized(&region.name, region.bytes), state(region.enabled)));
     lines.extend(listed("regions", regions.collect()));
-    let namespaces = inventory.namespaces.iter().map(|namespace| sized(&namespace.name, namespace.bytes));
+    let namespaces = inventory.namespaces.iter();
+    let namespaces =
+        namespaces.map(|namespace| format!("{}{}", sized(&namespace.name, namespace.bytes), state(namespace.enabled)));
     lines.extend(listed("namespaces", namespaces.collect()));
     let devices = inventory.devices.iter().map(|device| {
         let use_ = if device.is_ram { " as RAM" } else { "" };
@@ -246,7 +249,7 @@ fn capacity(inventory: &Inventory) -> Vec<String> {
         FreeCause::RegionDisabled => "region disabled",
         FreeCause::NotConfigured => "not configured, so no memory",
     };
-    let free = free_capacity(inventory);
+    let free = free_capacity(reading);
     let free = free.iter().map(|free| format!("{} of {} ({})", ByteSize(free.bytes), free.of, cause(free.cause)));
     lines.extend(listed("free capacity", free.collect()));
     if let Some(bytes) = inventory.block_bytes {

@@ -42,15 +42,45 @@ const SPECIFIC_PURPOSE: u64 = 1 << 18;
 
 /// The kind of memory of a type; `None` if it is none that the system uses. Source:
 /// `do_add_efi_memmap` of `arch/x86/platform/efi/efi.c`.
-fn kind(name: &str, is_specific: bool) -> Option<Kind> {
+/// The outer one is `None` for a type that is unknown here.
+fn kind(name: &str, is_specific: bool) -> Option<Option<Kind>> {
     let name = name.trim().to_ascii_lowercase();
-    match name.as_str() {
+    Some(match name.as_str() {
         "conventional memory" | "conventional" | "7" if is_specific => Some(Kind::SoftReserved),
         "conventional memory" | "conventional" | "7" => Some(Kind::Ram),
         "loader code" | "loader data" | "boot code" | "boot data" | "1" | "2" | "3" | "4" => Some(Kind::Ram),
+        // RAM of a confidential guest, accepted when it is first used.
+        "unaccepted memory" | "unaccepted" | "15" => Some(Kind::Ram),
         "persistent memory" | "persistent" | "14" => Some(Kind::Persistent),
-        _ => None,
-    }
+        "reserved"
+        | "runtime code"
+        | "runtime data"
+        | "unusable memory"
+        | "unusable"
+        | "acpi reclaim memory"
+        | "acpi reclaim"
+        | "acpi memory nvs"
+        | "acpi mem nvs"
+        | "memory mapped i/o"
+        | "mmio"
+        | "mmio port"
+        | "mem mapped i/o"
+        | "mem mapped i/o port space"
+        | "memory mapped i/o port space"
+        | "mem map i/o"
+        | "mem map i/o port"
+        | "pal code"
+        | "0"
+        | "5"
+        | "6"
+        | "8"
+        | "9"
+        | "10"
+        | "11"
+        | "12"
+        | "13" => None,
+        _ => return None,
+    })
 }
 
 /// What this format makes of a line.
@@ -84,7 +114,10 @@ pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, M
     let number_of = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0);
     let coded = number_of(word("attr")) | word("attributes").split_once("attr=").map_or(0, |(_, code)| number_of(code));
     let name = if word("type").is_empty() { word("code") } else { word("type") };
-    if let (Some(kind), Some(ends)) = (kind(name, attribute || coded & SPECIFIC_PURPOSE != 0), ends) {
+    let Some(kind) = kind(name, attribute || coded & SPECIFIC_PURPOSE != 0) else {
+        return Ok(Some(Seen::NotUnderstood));
+    };
+    if let (Some(kind), Some(ends)) = (kind, ends) {
         part.push(Table::Efi, memory(number, ends, kind, None)?);
     }
     part.sources.note(Table::Efi.listing(), number);

@@ -52,7 +52,7 @@ pub(super) fn read_part(lines: &[Line<'_>]) -> Result<MapPart, MapError> {
         match seen.or_else(|| known_lines::kind(line).map(Seen::Skipped)) {
             Some(Seen::Entry) => {}
             Some(Seen::Skipped(kind)) => part.skip(kind, line.number),
-            None => part.unknown_line(line),
+            Some(Seen::NotUnderstood) | None => part.unknown_line(line),
         }
     }
     parsers.resources.finish(&mut part, others)?;

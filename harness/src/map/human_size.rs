@@ -55,6 +55,10 @@ fn interval(text: &str) -> Result<Interval, NotASize> {
     let Some((whole, rest)) = text.split_once(['.', ',']) else { return Ok((exact, exact)) };
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (decimals, unit) = rest.split_at(digits.min(6));
+    // There are no parts of a byte.
+    if unit.trim_start_matches(|char: char| char.is_ascii_digit()).trim().is_empty() {
+        return Err(NotASize::Unreadable);
+    }
     // Half a step of the last decimal, in bytes, rounded outwards.
     let unit = parse_size(&format!("1{}", unit.trim_start_matches(|char: char| char.is_ascii_digit()).trim()));
     let unit = u128::from(unit.map_err(|_| NotASize::Unreadable)?);
@@ -78,6 +82,7 @@ mod tests {
         assert_eq!(parse("4096", None), Ok(4096));
         assert_eq!(parse("250.00 MiB (362.14 MB)", None), Err(NotASize::Contradicting));
         assert_eq!(parse("250 bananas", None), Err(NotASize::Unreadable));
+        assert_eq!(parse("1.5", None), Err(NotASize::Unreadable));
         assert_eq!(parse("99999999999.00 EiB", None), Err(NotASize::Unreadable));
     }
 

@@ -258,6 +258,7 @@ fn unite_namespaces(inventory: &mut Inventory, contradictions: &mut Vec<String>)
             known.records = known.records.or(namespace.records);
             known.align = known.align.or(namespace.align);
             known.node = known.node.or(namespace.node);
+            known.enabled &= namespace.enabled;
             merge_sources(&mut known.sources, namespace.sources);
         },
     );
@@ -475,6 +476,15 @@ pub(super) fn add_blocks(blocks: &[BlockRange], ranges: &mut Vec<MapRange>) -> V
     let known: Coverage = memory.map(MapRange::span).collect();
     let missing = blocks.iter().filter(|block| block.online && !known.overlaps(block.span));
     let missing: Vec<&BlockRange> = missing.collect();
+    let of_kind = |is: &dyn Fn(Kind) -> bool| -> Coverage {
+        ranges.iter().filter(|range| is(range.kind)).map(MapRange::span).collect()
+    };
+    let others = of_kind(&|kind| !matches!(kind, Kind::Window | Kind::Persistent));
+    let persistent: Containers =
+        ranges.iter().filter(|range| range.kind == Kind::Persistent).map(MapRange::span).collect();
+    let is_within =
+        |block: &&BlockRange| block.online && persistent.contain(block.span) && !others.overlaps(block.span);
+    let within: Vec<&BlockRange> = blocks.iter().filter(is_within).collect();
     let range = |block: &&BlockRange| MapRange {
         start: block.span.start,
         end: block.span.end,
@@ -483,6 +493,7 @@ pub(super) fn add_blocks(blocks: &[BlockRange], ranges: &mut Vec<MapRange>) -> V
         base_assumed: false,
     };
     ranges.extend(missing.iter().map(range));
+    ranges.extend(within.iter().map(|block| MapRange { kind: Kind::HotplugRam, ..range(block) }));
     let told = |block: &&BlockRange| {
         format!(
             "the memory blocks {} of line {} are online, and no other source has them",
@@ -490,7 +501,77 @@ pub(super) fn add_blocks(blocks: &[BlockRange], ranges: &mut Vec<MapRange>) -> V
             line_of(&block.sources)
         )
     };
-    missing.iter().map(told).collect()
+    let told_within = |block: &&BlockRange| {
+        format!(
+            "the memory blocks {} of line {} are online, and another source has persistent memory there",
+            block.span,
+            line_of(&block.sources)
+        )
+    };
+    missing.iter().map(told).chain(within.iter().map(told_within)).collect()
+}
+
+/// Reports sizes that contradict each other: a namespace larger than its region, more available than there is.
+pub(super) fn check_sizes(inventory: &Inventory, contradictions: &mut Vec<String>) {
+    let regions: HashMap<&str, &Region> =
+        inventory.regions.iter().map(|region| (region.name.as_str(), region)).collect();
+    for namespace in &inventory.namespaces {
+        let region = namespace.region.as_deref().and_then(|name| regions.get(name));
+        if let Some(region) = region.filter(|region| region.bytes < namespace.bytes) {
+            contradictions.push(format!(
+                "{} in line {} has {}, more than its region {} with {}",
+                namespace.name,
+                line_of(&namespace.sources),
+                ByteSize(namespace.bytes),
+                region.name,
+                ByteSize(region.bytes)
+            ));
+        }
+    }
+    for region in &inventory.regions {
+        if let Some(available) = region.available_bytes.filter(|available| *available > region.bytes) {
+            contradictions.push(format!(
+                "{} in line {} has {}, and {} of it are said to be available; the latter is ignored",
+                region.name,
+                line_of(&region.sources),
+                ByteSize(region.bytes),
+                ByteSize(available)
+            ));
+        }
+    }
+}
+
+/// Derives the size of memory blocks from devices that state how many they have, if no source states it.
+pub(super) fn derive_block_size(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
+    const SMALLEST: u64 = 16 << 20;
+    const LARGEST: u64 = 64 << 30;
+    // At both ends, less than a block is cut off.
+    let fits = |device: &Device, block: u64| {
+        let total = device.total_blocks?;
+        let bytes = total.checked_mul(block)?;
+        Some(bytes <= device.bytes && device.bytes - bytes < block.saturating_mul(2))
+    };
+    let devices =
+        inventory.devices.iter().filter(|device| device.enabled && device.total_blocks.is_some_and(|nr| nr > 0));
+    let sizes = || std::iter::successors(Some(LARGEST), |bytes| Some(bytes / 2)).take_while(|bytes| *bytes >= SMALLEST);
+    let mut derived: Option<u64> = None;
+    for device in devices {
+        let of_device = sizes().find(|block| fits(device, *block) == Some(true));
+        let known = inventory.block_bytes.or(derived);
+        match (known, of_device) {
+            (Some(known), Some(block)) if fits(device, known) != Some(true) => contradictions.push(format!(
+                "{} in line {} has {} memory blocks, which are {} each, and others have {}; the latter is used",
+                device.name,
+                line_of(&device.sources),
+                device.total_blocks.unwrap_or(0),
+                ByteSize(block),
+                ByteSize(known)
+            )),
+            (None, block) => derived = block,
+            _ => {}
+        }
+    }
+    inventory.block_bytes = inventory.block_bytes.or(derived);
 }
 
 /// Volatile regions of `/proc/iomem` in windows, which may be in another part of the text. Elsewhere a
@@ -547,7 +628,12 @@ fn divided(range: MapRange, span: Span) -> Vec<MapRange> {
 }
 
 /// Fills in nodes that another source tells: SRAT, memory blocks, regions and devices.
-pub(super) fn assign_nodes(ranges: &mut [MapRange], inventory: &Inventory, srat: &[Found], windows: &[HotplugWindow]) {
+pub(super) fn assign_nodes(
+    ranges: &mut Vec<MapRange>,
+    inventory: &Inventory,
+    srat: &[Found],
+    windows: &[HotplugWindow],
+) {
     let of_srat = srat.iter().map(|found| (found.range.span(), found.range.node));
     let of_windows = windows.iter().map(|window| (window.span, window.node));
     let of_blocks = inventory.blocks.iter().map(|block| (block.span, block.node));
@@ -557,10 +643,34 @@ pub(super) fn assign_nodes(ranges: &mut [MapRange], inventory: &Inventory, srat:
     let mut told: Vec<(Span, u8)> = told.filter_map(|(span, node)| Some((span, node?))).collect();
     // The smallest range around a range knows best.
     told.sort_by_key(|(span, _)| span.bytes());
-    for range in ranges.iter_mut().filter(|range| range.node.is_none()) {
+    let node_of = |span: Span| told.iter().find(|(around, _)| around.contains(span)).map(|(_, node)| *node);
+    let mut parts = Vec::with_capacity(ranges.len());
+    for range in std::mem::take(ranges) {
         let span = range.span();
-        range.node = told.iter().find(|(around, _)| around.contains(span)).map(|(_, node)| *node);
+        match range.node.or_else(|| node_of(span)) {
+            None if range.kind == Kind::Ram => parts.extend(of_nodes(range, &told, node_of)),
+            node => parts.push(MapRange { node, ..range }),
+        }
     }
+    *ranges = parts;
+}
+
+/// RAM that several nodes share, divided where their ranges begin and end; else the whole range.
+fn of_nodes(range: MapRange, told: &[(Span, u8)], node_of: impl Fn(Span) -> Option<u8>) -> Vec<MapRange> {
+    let span = range.span();
+    let inner = told.iter().filter(|(around, _)| around.overlaps(span));
+    let inside = |edge: &u64| (span.start + 1..span.end).contains(edge);
+    let mut edges: Vec<u64> = inner.flat_map(|(around, _)| [around.start, around.end]).filter(inside).collect();
+    edges.extend([span.start, span.end]);
+    edges.sort_unstable();
+    edges.dedup();
+    let part = |ends: &[u64]| {
+        let node = Span::new(ends[0], ends[1]).and_then(&node_of);
+        MapRange { start: ends[0], end: ends[1], node, ..range.clone() }
+    };
+    let parts: Vec<MapRange> = edges.windows(2).map(part).collect();
+    let nodes: HashSet<u8> = parts.iter().filter_map(|part| part.node).collect();
+    if nodes.len() > 1 { parts } else { vec![range] }
 }
 
 /// The parts of windows that neither memory nor another resource uses.
@@ -597,20 +707,24 @@ pub(super) fn disagreement(tables: &[(Table, Vec<Found>)]) -> Option<String> {
         let found = tables.iter().filter(|(table, _)| wanted.contains(table)).map(|(table, _)| *table).min()?;
         let ranges = tables.iter().filter(|(table, _)| *table == found).flat_map(|(_, found)| found);
         let ranges = super::combine::merge(ranges.map(|found| found.range.clone()).collect());
-        Some((found, ranges.iter().map(|range| range.span().bytes()).sum::<u64>()))
+        Some((found, ranges.iter().map(MapRange::span).collect::<Vec<Span>>()))
     };
-    let (first, iomem) = total(&[Table::Iomem])?;
-    let (second, firmware) =
+    let (first, iomem_spans) = total(&[Table::Iomem])?;
+    let (second, firmware_spans) =
         total(&[Table::EarlyNodes, Table::Memblock, Table::UserE820, Table::FirmwareE820, Table::ExtendedE820])?;
+    let bytes = |spans: &[Span]| spans.iter().map(|span| span.bytes()).sum::<u64>();
+    let (iomem, firmware) = (bytes(&iomem_spans), bytes(&firmware_spans));
     // Firmware and kernel reserve some memory, which one table shows and the other does not.
-    let large = iomem.max(firmware) / 8;
-    (iomem.abs_diff(firmware) > large.max(256 << 20)).then(|| {
-        format!(
-            "{} has {} of RAM and the {} has {}; the first is used",
-            first.listing().name(),
-            ByteSize(iomem),
-            second.listing().name(),
-            ByteSize(firmware)
-        )
+    let large = (iomem.max(firmware) / 8).max(256 << 20);
+    let (first, second) = (first.listing().name(), second.listing().name());
+    if iomem.abs_diff(firmware) > large {
+        let (iomem, firmware) = (ByteSize(iomem), ByteSize(firmware));
+        return Some(format!("{first} has {iomem} of RAM and the {second} has {firmware}; the first is used"));
+    }
+    let known: Coverage = iomem_spans.iter().copied().collect();
+    let elsewhere: u64 = firmware_spans.iter().flat_map(|span| known.gaps(*span)).map(Span::bytes).sum();
+    (elsewhere > large / 2).then(|| {
+        let elsewhere = ByteSize(elsewhere);
+        format!("the {second} has {elsewhere} of RAM where {first} has none; the first is used")
     })
 }

@@ -229,6 +229,8 @@ pub struct Namespace {
     pub span: Option<Span>,
     /// Mode, e.g. `fsdax`, `devdax`, `raw`, `sector`.
     pub mode: Option<String>,
+    /// False if it is disabled: its data cannot be used.
+    pub enabled: bool,
     /// Where its records are.
     pub records: Option<RecordsPlace>,
     /// Size as its source states it, in bytes: the data, without header and records.
@@ -249,6 +251,7 @@ impl Namespace {
             region: None,
             span: None,
             mode: None,
+            enabled: true,
             records: None,
             bytes,
             align: None,
@@ -366,5 +369,10 @@ impl Inventory {
     /// True if it names nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// True if it names memory, or what may have some. The size of memory blocks alone does not.
+    pub fn names_memory(&self) -> bool {
+        !Self { block_bytes: None, ..self.clone() }.is_empty()
     }
 }

@@ -66,6 +66,12 @@ pub(super) fn name(text: &str) -> Option<&str> {
     RANGE.captures(text).and_then(|fields| fields.get(3)).map(|name| name.as_str().trim())
 }
 
+/// Whether a name was cut off, so that it may have been that of memory.
+fn is_cut(name: &str) -> bool {
+    const NAMES: [&str; 4] = ["System RAM", "Persistent Memory", "Soft Reserved", "CXL Window"];
+    name.ends_with("...") || name.ends_with('…') || NAMES.iter().any(|whole| whole.starts_with(name))
+}
+
 /// The lines of a part in the form of `/proc/iomem`.
 #[derive(Default)]
 pub(super) struct Resources {
@@ -94,6 +100,9 @@ impl Resources {
         }
         self.shown += 1;
         part.sources.note(Listing::Iomem, line.number);
+        if kind.is_none() && is_cut(name) {
+            return Ok(Some(Seen::NotUnderstood));
+        }
         let is_device = [&*REGION, &*DEVICE, &*NAMESPACE].iter().any(|names| names.is_match(name));
         if kind.is_none() && !is_device {
             if let Some(end) = ends.1.checked_add(1) {

@@ -111,7 +111,11 @@ impl Walk<'_, '_> {
         match text(object, "dev") {
             Some(device) if device.starts_with("region") => match text(object, "type") {
                 // Access by blocks, without addresses.
-                Some("blk") => Ok(()),
+                Some("blk") => {
+                    let line = self.line(device);
+                    self.part.skip("regions accessed by blocks", line);
+                    Ok(())
+                }
                 _ => self.region(object, device, RegionKind::Persistent, Listing::Ndctl),
             },
             Some(device) if device.starts_with("namespace") => self.namespace(object, device, under.owner),
@@ -293,10 +297,31 @@ impl Walk<'_, '_> {
         self.part.inventory.dimms.push(Dimm { name, volatile_bytes, persistent_bytes, node, sources: vec![source] });
     }
 
+    /// Reads a decoder of an endpoint: it has the addresses of the region that it belongs to.
+    fn endpoint_decoder(&mut self, object: &Object, name: &str) -> Result<(), MapError> {
+        let kind = match text(object, "mode") {
+            Some("ram") => RegionKind::Volatile,
+            Some("pmem") => RegionKind::Persistent,
+            _ => return Ok(()),
+        };
+        let Some(region) = text(object, "region") else { return Ok(()) };
+        let source = self.mention(name, Listing::Cxl);
+        let line = source.line;
+        let (start, bytes) = (address(object, "resource", line)?, self.size(object, "size", Some(256 << 20), line)?);
+        let (Some(start), Some(bytes)) = (start, bytes.filter(|bytes| *bytes > 0)) else { return Ok(()) };
+        let memory_kind = if kind == RegionKind::Persistent { Kind::Persistent } else { Kind::SoftReserved };
+        let span = self.span(line, start, bytes, Some(memory_kind))?;
+        self.part.inventory.regions.push(Region { span, ..Region::new(region, bytes, kind, vec![source]) });
+        Ok(())
+    }
+
     /// Reads a decoder. Those of the root are windows; others repeat them.
     fn decoder(&mut self, object: &Object, name: &str, under: Under<'_>) -> Result<(), MapError> {
         let is_root =
             under.key.contains("root") || object.contains_key("max_available_extent") || name.starts_with("decoder0.");
+        if !is_root && object.contains_key("resource") {
+            self.endpoint_decoder(object, name)?;
+        }
         if !is_root || !object.contains_key("resource") {
             return self.children(object, under.owner);
         }
@@ -317,7 +342,10 @@ impl Walk<'_, '_> {
                         "line {line}: {name} states a largest free extent of {extent} bytes, which is impossible; it is ignored"
                     ));
                 }
-                let available_bytes = object.get("max_available_extent").and_then(Value::as_u64);
+                let available_bytes = match object.get("max_available_extent") {
+                    Some(Value::String(_)) => self.size(object, "max_available_extent", Some(256 << 20), line)?,
+                    extent => extent.and_then(Value::as_u64),
+                };
                 let ways = object.get("interleave_ways").and_then(Value::as_u64);
                 let (name, span) = (name.to_owned(), found.range.span());
                 self.part.inventory.windows.push(Window { name, span, available_bytes, ways, sources: vec![source] });
@@ -397,6 +425,7 @@ impl Walk<'_, '_> {
             region: owner.map(str::to_owned),
             span,
             mode: text(object, "mode").map(str::to_owned),
+            enabled: text(object, "state") != Some("disabled"),
             records,
             align,
             node: node(object, "target_node").or_else(|| node(object, "numa_node")),

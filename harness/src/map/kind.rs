@@ -34,6 +34,8 @@ impl Kind {
     ///
     /// Drivers append their name in parentheses, and capitalisation has changed over the years.
     pub(super) fn from_name(name: &str) -> Option<Self> {
+        // Emphasis of Markdown.
+        let name = name.trim_matches(['*', '_']);
         let (base, driver) = known_name(name).unwrap_or_else(|| match name.split_once(" (") {
             Some((base, driver)) => (base, Some(driver)),
             None => (name, None),

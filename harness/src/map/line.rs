@@ -29,6 +29,8 @@ pub(super) enum Seen {
     Entry,
     /// It is known, and says nothing of memory; the kind of such lines.
     Skipped(&'static str),
+    /// It is of a listing, and what it says is unknown.
+    NotUnderstood,
 }
 
 /// Splits lines into parts, without comments. A line that begins with `---` starts a part.

@@ -113,8 +113,21 @@ pub struct Sections {
     pub subsections_in_part: u64,
 }
 
+/// Bytes of memory in windows that belongs to no region: the firmware has mapped it, or it is known only as
+/// soft reserved.
+fn outside_regions(reading: &Reading) -> u64 {
+    let Inventory { windows, regions, .. } = &reading.inventory;
+    let bytes = |spans: &mut dyn Iterator<Item = Span>| spans.map(Span::bytes).fold(0, u64::saturating_add);
+    let all = bytes(&mut windows.iter().map(|window| window.span));
+    let unused = bytes(&mut reading.unused.iter().map(|part| part.span));
+    let spans = regions.iter().filter(|region| region.enabled).filter_map(|region| region.span);
+    let of_regions = bytes(&mut spans.filter(|span| windows.iter().any(|window| window.span.contains(*span))));
+    all.saturating_sub(unused).saturating_sub(of_regions)
+}
+
 /// The capacity of a machine that nothing uses, apart from the addresses of windows.
-pub fn free_capacity(inventory: &Inventory) -> Vec<FreeCapacity> {
+pub fn free_capacity(reading: &Reading) -> Vec<FreeCapacity> {
+    let inventory = &reading.inventory;
     let free = |of: &str, bytes: u64, cause| (bytes > 0).then(|| FreeCapacity { of: of.to_owned(), bytes, cause });
     // A region that names no expanders may use any of them.
     let regions = inventory.regions.iter();
@@ -129,7 +142,7 @@ pub fn free_capacity(inventory: &Inventory) -> Vec<FreeCapacity> {
     };
     let unnamed = regions.clone().filter(|region| region.enabled && region.mappings.is_empty());
     let unnamed = unnamed.fold(0, |sum: u64, region| sum.saturating_add(region.bytes));
-    let mut taken = unnamed;
+    let mut taken = unnamed.saturating_add(outside_regions(reading));
     let dimms = inventory.dimms.iter().filter_map(|dimm| {
         let bytes = dimm.volatile_bytes.saturating_add(dimm.persistent_bytes);
         let of_region = named(&dimm.name).unwrap_or_else(|| {
@@ -173,7 +186,7 @@ impl MachineListing {
             windows,
             unused: reading.unused.clone(),
             hotplug_windows: reading.hotplug_windows.clone(),
-            free: free_capacity(inventory),
+            free: free_capacity(reading),
             dimms,
             regions,
             namespaces,

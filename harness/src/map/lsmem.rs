@@ -10,6 +10,7 @@ use super::kind::Kind;
 use super::line::{Form, Line, Seen};
 use super::part::{Found, MapPart, Table};
 use crate::size::parse_size;
+use memmap_layouts::ByteSize;
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -74,6 +75,61 @@ struct Row<'a> {
     node: Option<&'a str>,
 }
 
+/// What `lsmem` states of all its blocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    /// Bytes that are online, with the number of the line; the last of several.
+    online: Option<(u64, usize)>,
+    /// Bytes that are offline.
+    offline: Option<(u64, usize)>,
+    /// True if two listings of blocks have totals.
+    several: bool,
+}
+
+impl Totals {
+    fn note(&mut self, text: &str, size: &str, line: usize) {
+        let total = match text {
+            text if text.contains("Total online") => &mut self.online,
+            text if text.contains("Total offline") => &mut self.offline,
+            _ => return,
+        };
+        let bytes = parse_size(size).ok();
+        self.several |= total.is_some_and(|(known, _)| Some(known) != bytes);
+        *total = bytes.map(|bytes| (bytes, line));
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.several |= other.several
+            || self.online.zip(other.online).is_some_and(|(own, other)| own.0 != other.0)
+            || self.offline.zip(other.offline).is_some_and(|(own, other)| own.0 != other.0);
+        self.online = self.online.or(other.online);
+        self.offline = self.offline.or(other.offline);
+    }
+
+    /// Compares the totals with the blocks. They are rounded to a tenth of their unit.
+    pub(super) fn check(&self, blocks: &[BlockRange]) -> Vec<String> {
+        let of_lsmem = |block: &&BlockRange| block.sources.iter().any(|source| source.listing == Listing::Lsmem);
+        let sum = |online: bool| {
+            let blocks = blocks.iter().filter(of_lsmem).filter(|block| block.online == online);
+            blocks.map(|block| block.span.bytes()).fold(0, u64::saturating_add)
+        };
+        if self.several || !blocks.iter().any(|block| of_lsmem(&block)) {
+            return Vec::new();
+        }
+        let differs = |(total, online): (Option<(u64, usize)>, bool)| {
+            let ((stated, line), listed) = (total?, sum(online));
+            let state = if online { "online" } else { "offline" };
+            let (stated_size, listed_size) = (ByteSize(stated), ByteSize(listed));
+            (stated.abs_diff(listed) > stated.max(listed) / 10).then(|| {
+                format!(
+                    "line {line} states {stated_size} of memory blocks that are {state}, and the rows have {listed_size}"
+                )
+            })
+        };
+        [(self.online, true), (self.offline, false)].into_iter().filter_map(differs).collect()
+    }
+}
+
 /// The column names of the table that is being parsed.
 #[derive(Default)]
 pub(super) struct Columns(Vec<String>);
@@ -92,6 +148,7 @@ impl Columns {
             if line.text.contains("lock size") {
                 part.inventory.block_bytes = parse_size(&fields[1]).ok().filter(|bytes| bytes.is_power_of_two());
             }
+            part.lsmem_totals.note(line.text, &fields[1], line.number);
             return Ok(Some(Seen::Skipped("totals of lsmem")));
         }
         let Some(fields) = ROW.captures(line.text) else { return Ok(None) };

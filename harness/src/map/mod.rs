@@ -142,6 +142,9 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     ranges.extend(additions);
     let mut inventory = all.inventory;
     identity::unite(&mut inventory, &mut all.contradictions);
+    identity::check_sizes(&inventory, &mut all.contradictions);
+    all.contradictions.extend(all.lsmem_totals.check(&inventory.blocks));
+    identity::derive_block_size(&mut inventory, &mut all.contradictions);
     if !in_blocks {
         all.contradictions.extend(identity::add_blocks(&inventory.blocks, &mut ranges));
     }
@@ -149,7 +152,7 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     identity::mark_added_ram(&inventory.devices, &inventory.regions, &mut ranges);
     identity::assign_nodes(&mut ranges, &inventory, &srat, &all.hotplug_windows);
     let ranges = merge(ranges);
-    if ranges.is_empty() && inventory.is_empty() && all.hotplug_windows.is_empty() {
+    if ranges.is_empty() && !inventory.names_memory() && all.hotplug_windows.is_empty() {
         let (unknown, entries) = (all.unknown, all.sources.entries());
         if entries == 0 || !unknown.is_empty() {
             return Err(MapError::Nothing { unknown, lines: clean.lines.len(), entries, skipped: all.skipped });

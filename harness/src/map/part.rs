@@ -126,6 +126,8 @@ pub(super) struct MapPart {
     pub(super) inventory: Inventory,
     pub(super) sources: Sources,
     pub(super) skipped: Vec<Skipped>,
+    /// What `lsmem` states of all its blocks.
+    pub(super) lsmem_totals: super::lsmem::Totals,
     pub(super) unknown: Vec<UnknownLine>,
     pub(super) contradictions: Vec<String>,
 }
@@ -146,6 +148,7 @@ impl MapPart {
         self.others.extend(part.others);
         self.inventory.extend(part.inventory);
         self.sources.merge(part.sources);
+        self.lsmem_totals.merge(part.lsmem_totals);
         for skipped in part.skipped {
             match self.skipped.iter_mut().find(|known| known.kind == skipped.kind) {
                 Some(known) => known.lines += skipped.lines,

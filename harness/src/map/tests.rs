@@ -631,7 +631,7 @@ fn sizes_beyond_any_machine_do_not_overflow() {
     let text = format!("[{region},{},{{\"memdev\":\"mem0\",\"ram_size\":4096}}]", region.replace("region0", "region1"));
     let reading = read_machine("test", "test", &text).unwrap();
     assert!(reading.map.warnings[0].contains("do not fit below 2^52"), "{:?}", reading.map.warnings);
-    assert!(listing::free_capacity(&reading.inventory).iter().all(|free| free.bytes > 0));
+    assert!(listing::free_capacity(&reading).iter().all(|free| free.bytes > 0));
 }
 
 #[test]

@@ -213,6 +213,7 @@ mod tests {
             region: None,
             span: Span::new(0x1_3c00_0000, 0x2_0000_0000),
             mode: None,
+            enabled: true,
             records: None,
             bytes: 0xc400_0000,
             align: None,

@@ -44,6 +44,7 @@ mod tests {
             region: None,
             span: Span::new(start, end),
             mode: None,
+            enabled: true,
             records: None,
             bytes: 0,
             align: None,

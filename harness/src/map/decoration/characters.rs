@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 
 /// Control sequences: with ESC, with ESC written as `^[` or `#033`, or with ESC lost (colours only).
 static SEQUENCE: LazyLock<Regex> = LazyLock::new(|| {
-    let esc = r"(?:\x1b|\^\[|#033)";
+    // Written out, an escape may also stand inside of quotation marks, which it does not end.
+    let written = r"(?:\^\[|#033)";
     Regex::new(&format!(
-        r"{esc}\[[0-9;?<=>]*[ -/]*[@-~]|{esc}\][^\x07\x1b]*(?:\x07|\x1b\\)?|{esc}[()][0-9A-B]|\x1b[=>78cDEHM]|\[(?:[0-9]{{1,2}};)*[0-9]{{1,2}}m"
+        r"\x1b\[[0-9;?<=>]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|(?:\x1b|{written})[()][0-9A-B]|{written}\[[0-9;?]*[A-Za-z]|{written}\][^\x07\x1b^\x22]*(?:\x07|\^G|{written}\\)|\x1b[=>78cDEHM]|\[(?:[0-9]{{1,2}};)*[0-9]{{1,2}}m"
     ))
     .expect("a valid pattern")
 });

@@ -41,7 +41,8 @@ pub(super) fn undo(lines: Vec<CleanLine>, tally: &mut Tally) -> Vec<CleanLine> {
             let mut text = line.text.clone();
             for (nr, (piece, of_piece)) in pieces.enumerate() {
                 // An entry of its own ends the search; the rest of a range may look like the begin of one.
-                if piece.is_logged || *of_piece == Form::Whole && nr > 0 {
+                let is_entry = *of_piece == Form::Whole && (nr > 0 || text.trim_end().ends_with(':'));
+                if piece.is_logged || is_entry {
                     break;
                 }
                 let (whole, glued) = glued(&text, &piece.text);
