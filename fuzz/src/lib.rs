@@ -38,7 +38,7 @@ fn check(reading: &Reading, text: &str) {
         assert!(windows.any(|window| window.span.contains(part.span)), "{part:x?} is outside of its window");
         assert!(!memory().any(|range| !range.base_assumed && range.span().overlaps(part.span)), "{part:x?} is memory");
     }
-    for free in free_capacity(inventory) {
+    for free in free_capacity(reading) {
         assert!(free.bytes > 0);
     }
     let nr_lines = text.split('\n').count();

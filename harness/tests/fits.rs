@@ -103,6 +103,29 @@ fn the_largest_part_that_is_free_is_named() {
 }
 
 #[test]
+fn proposals_are_near() {
+    let large_pages = ["0x100000000+128M", "--arch", "arm64", "--page-size", "64K"];
+    holds(&large_pages, 1, &["0x100000000+512M", "0x120000000+512M"]);
+    assert!(!fits(&large_pages).1.contains("0xffffe"), "not the end of the address space");
+    let dir = folder();
+    let map = file(
+        &dir,
+        "pmem.txt",
+        "00100000-7fffffff : System RAM\n100000000-187fffffff : System RAM\n1880000000-d57fffffff : Persistent Memory\n",
+    );
+    let in_pmem = ["0x1900000000+1G", "--map", &map, "--block-size", "1G"];
+    assert!(!fits(&["0x1860000000+1G", "--map", &map]).1.contains("0x80000000"), "not below 4 GiB");
+    holds(&in_pmem, 0, &["is of another device"]);
+    holds(&["0x100000000+2P"], 1, &["choose a size of at most 64 TiB"]);
+    // The namespace has the first 300 GiB of its region.
+    let region = r#"{"dev":"region0","size":811748818944,"resource":105226698752,"type":"pmem","available_size":489626271744,"namespaces":[
+        {"dev":"namespace0.0","mode":"fsdax","map":"dev","size":317087285248,"align":2097152}]}"#;
+    let map = file(&dir, "region.txt", &format!("100000000-187fffffff : System RAM\n{region}\n"));
+    holds(&["0x1900000000+1G", "--as", "device", "--map", &map], 1, &["namespace0.0 at 0x1880000000"]);
+    holds(&["0x6700000000+1G", "--as", "device", "--map", &map], 0, &["mapped"]);
+}
+
+#[test]
 fn a_namespace_whose_data_is_ram_is_there_without_a_warning() {
     let dir = folder();
     let text = "00001000-bfffffff : System RAM\n490000000-49fffffff : Persistent Memory\n\

@@ -460,6 +460,7 @@ fn a_text_without_memory_says_which_lines_were_not_understood() {
     assert!(told.contains("line 1: \"a picture\" is not a memory range"), "{told}");
     assert!(told.contains("line 2 \"of a screen\", line 5 \"and more\""), "{told}");
     assert!(refused("").contains("the text is empty"));
+    assert!(refused(&"\u{1}\u{2}\0ELF".repeat(100)).contains("this is a binary file"));
     let told = refused("BIOS-e820: [mem 0x0-0xfff] reserved\nand words\n");
     assert!(told.contains("of the 1 entries that were read, none is memory"), "{told}");
     for text in [

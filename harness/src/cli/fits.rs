@@ -1,6 +1,7 @@
 //! The command `pfnbench fits`.
 
 use super::{Answer, Json, print, print_json, tell};
+use crate::audit::place_namespaces;
 use crate::hotplug_check::architecture::Architecture;
 use crate::hotplug_check::block_size::BlockSizeOrigin;
 use crate::hotplug_check::machine::{MachineDescription, PreparedMachine};
@@ -129,7 +130,8 @@ impl FitsArgs {
             bail!("--map - and --sequence - both read standard input; give one of them as a file");
         }
         let steps = self.steps()?;
-        let reading = self.map.as_ref().map(Source::read).transpose()?;
+        let mut reading = self.map.as_ref().map(Source::read).transpose()?;
+        reading.iter_mut().for_each(place_namespaces);
         let inventory = reading.as_ref().map(|reading| reading.inventory.clone());
         let map = reading.map(|reading| reading.map);
         let description = MachineDescription {

@@ -156,12 +156,15 @@ impl BrokenRule {
             Self::Pages { .. } => format!("use multiples of {}", argument(1 << machine.rules().page_shift)),
             Self::Unit { unit, .. } => format!("use multiples of {}", argument(*unit)),
             Self::OutsideWindows { .. } => "choose a range inside a window".to_owned(),
-            Self::Ram { error, .. } => match error {
+            Self::Ram { error, span } => match error {
                 MachineError::NotBlocks { block_bytes, .. } => {
                     format!("start and end at multiples of {}", argument(*block_bytes))
                 }
                 MachineError::NoWholeBlock { .. } => {
                     format!("use a range with at least {blocks} from a multiple of {blocks} on")
+                }
+                MachineError::BeyondMappable { limit, beyond_bytes, .. } if *beyond_bytes > span.start => {
+                    format!("choose a size of at most {}", ByteSize(u64::try_from(*limit).unwrap_or(u64::MAX)))
                 }
                 MachineError::BeyondMappable { beyond_bytes, .. } => {
                     format!("choose a start at least {} lower", ByteSize(*beyond_bytes))

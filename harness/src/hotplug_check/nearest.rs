@@ -10,6 +10,9 @@ use memmap_layouts::machine::{Resource, ResourceKind};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// Where the addresses end that x86 keeps for devices.
+const DEVICE_HOLE_END: u64 = 4 << 30;
+
 /// The most requests that are tried on either side.
 const MOST_TRIES: usize = 256;
 
@@ -86,7 +89,12 @@ impl PreparedMachine<'_> {
                 anchors.extend((there.start / section * section).checked_sub(bytes));
             }
         }
-        anchors.extend(u64::try_from(end).unwrap_or(u64::MAX).checked_sub(bytes));
+        let end = u64::try_from(end).unwrap_or(u64::MAX);
+        // The end of the address space is near only to what exceeds it.
+        anchors.extend(end.checked_sub(bytes).filter(|_| request.end() > end));
+        for nr in 1..=4 {
+            anchors.extend([start.checked_sub(nr * unit), start.checked_add(nr * unit)].into_iter().flatten());
+        }
         let around = |anchor: u64| [Some(anchor / unit * unit), anchor.checked_next_multiple_of(unit)];
         anchors.into_iter().flat_map(around).flatten().collect()
     }
@@ -120,7 +128,10 @@ impl PreparedMachine<'_> {
                 Side::SameStart => at == start,
                 Side::Above => at > start,
             };
-            let tried = candidates.iter().filter(|(_, at, _)| is_there(*at));
+            // Below 4 GiB, x86 has devices that no map of RAM shows.
+            let is_hole =
+                |at: u64| at < DEVICE_HOLE_END && start >= DEVICE_HOLE_END && self.description.architecture.is_x86();
+            let tried = candidates.iter().filter(|(_, at, _)| is_there(*at) && !is_hole(*at));
             let tried = tried.filter_map(|(_, at, bytes)| moved(request, *at, *bytes)).take(MOST_TRIES);
             let accepted = tried.into_iter().find(|one| self.of_another_device(one).is_none() && self.accepts(one));
             found.extend(accepted.map(|accepted| Nearest::new(accepted, &with_node)));

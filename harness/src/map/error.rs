@@ -10,6 +10,9 @@ use thiserror::Error;
 /// Why a map could not be parsed. Every message contains the line number.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum MapError {
+    /// It is no text.
+    #[error("this is a binary file, not text; known formats are {FORMATS}")]
+    Binary,
     /// The line is neither a range nor in another known format.
     #[error("line {line}: {text:?} is not a memory range; known formats are {FORMATS}")]
     NotARange {

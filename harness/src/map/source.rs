@@ -224,7 +224,18 @@ fn read_limited(source: impl Read, from: &str) -> Result<Vec<u8>, SourceError> {
 fn parse(name: &str, origin: &str, from: &str, bytes: &[u8]) -> Result<Reading, SourceError> {
     let mut tally = Tally::default();
     let text = decoration::decode(bytes, &mut tally);
+    if is_binary(&text) {
+        return Err(SourceError::Map { from: from.to_owned(), source: MapError::Binary });
+    }
     read_decoded(name, origin, &text, tally).map_err(|source| SourceError::Map { from: from.to_owned(), source })
+}
+
+/// Whether a text is a file of another kind: its beginning has many characters that no text has.
+fn is_binary(text: &str) -> bool {
+    const LOOKED_AT: usize = 4096;
+    let is_strange = |char: &char| matches!(char, '\0'..='\u{6}' | '\u{e}'..='\u{1a}' | '\u{fffd}');
+    let nr_strange = text.chars().take(LOOKED_AT).filter(is_strange).count();
+    nr_strange > 16 && nr_strange * 8 > text.chars().take(LOOKED_AT).count()
 }
 
 fn this_machine(iomem: &Path) -> Result<Reading, SourceError> {

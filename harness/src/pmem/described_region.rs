@@ -19,6 +19,8 @@ pub struct DescribedRegion {
     pub is_start_assumed: bool,
     /// Size in bytes, not 0.
     pub size: u64,
+    /// Bytes that no namespace has, if the text states it.
+    pub available: Option<u64>,
     /// Alignment of its namespaces, and the number of its DIMMs. The alignment is the kernel's default if
     /// the text does not state it.
     pub align: RegionAlign,
@@ -103,6 +105,7 @@ pub fn regions(reading: &Reading) -> Vec<DescribedRegion> {
         start: Some(span.start),
         is_start_assumed: range.base_assumed,
         size: span.bytes(),
+        available: None,
         align: RegionAlign::default_for(span.bytes(), 1, HOST.page_bytes),
         nearby: nearby(reading, Some(span)),
     };
@@ -172,6 +175,7 @@ fn from_inventory(region: &Region, reading: &Reading) -> Option<DescribedRegion>
         start: region.span.map(|span| span.start),
         is_start_assumed: region.base_assumed,
         size,
+        available: region.available_bytes.filter(|available| *available <= region.bytes),
         align,
         nearby: nearby(reading, region.span),
     })

@@ -6,6 +6,7 @@ use super::memory_args::{MemmapArg, NearbyMemoryArgs};
 use crate::cli::{Answer, Json, print, print_json};
 use crate::kernel_version::KernelVersion;
 use crate::pmem::capacity::{Breakdown, CapacityRequest, CapacityResult, CapacityTarget};
+use crate::pmem::described_region::DescribedRegion;
 use crate::pmem::{HOST, KernelRules, PmemError};
 use crate::present::terminal::Grid;
 use crate::size::parse_size;
@@ -94,9 +95,24 @@ fn result_json(of_rules: &CapacityResult, start: u64) -> Value {
     json!({ "size_bytes": of_rules.size, "data_start": data_start, "division": division })
 }
 
+/// A remark if other namespaces leave less of the region than a namespace takes.
+fn available_note(region: &DescribedRegion, results: &[CapacityResult]) -> Option<String> {
+    let available = region.available?;
+    let largest = results.iter().filter_map(|of_rules| of_rules.size).max()?;
+    (largest > available).then(|| {
+        format!(
+            "note: {} is more than the {} of {} that no namespace has: ndctl would say No space left on device",
+            ByteSize(largest),
+            ByteSize(available),
+            region.name
+        )
+    })
+}
+
 impl PlanArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let (request, region_name) = self.request()?;
+        let (request, described) = self.request()?;
+        let region_name = described.as_ref().map(|region| region.name.clone());
         let kernels = self.kernels.kernels();
         let results = request.evaluate(&kernels).map_err(PmemError::Refused)?;
         if self.json.json {
@@ -107,6 +123,7 @@ impl PlanArgs {
             json["mappings"] = request.region_align.mappings.into();
             if let Some(name) = &region_name {
                 json["region"] = name.as_str().into();
+                json["available_bytes"] = described.as_ref().and_then(|region| region.available).into();
             }
             print_json(&json)?;
         } else {
@@ -119,6 +136,9 @@ impl PlanArgs {
                 ))?;
             }
             self.print(&results, request.start)?;
+            if let Some(note) = described.as_ref().and_then(|region| available_note(region, &results)) {
+                print(note)?;
+            }
             if let Some(note) = self.exception(&request, &results) {
                 print(note)?;
             }
@@ -129,8 +149,8 @@ impl PlanArgs {
         Ok(if is_possible { Answer::Yes } else { Answer::No })
     }
 
-    /// The request, and the name of the region if a file describes it.
-    fn request(&self) -> anyhow::Result<(CapacityRequest, Option<String>)> {
+    /// The request, and the region if a file describes it.
+    fn request(&self) -> anyhow::Result<(CapacityRequest, Option<DescribedRegion>)> {
         let described = self.from.region(self.start)?;
         let region = described.as_ref().map(|(region, _)| region);
         let extent = described.as_ref().map(|(region, origin)| {
@@ -166,7 +186,7 @@ impl PlanArgs {
             region_align,
             region: extent,
         };
-        Ok((request, region.map(|region| region.name.clone())))
+        Ok((request, described.map(|(region, _)| region)))
     }
 
     /// The versions that do not divide a namespace as all others since the series, if it matters here.

@@ -171,6 +171,12 @@ mod tests {
         assert_eq!(texts(pretty), [(3, "one".to_owned()), (6, "two".to_owned())]);
         let list = "[\n  \"one\",\n  \"two\"\n]\n";
         assert_eq!(texts(list), [(2, "one".to_owned()), (3, "two".to_owned())]);
+        // Old kernels put a blank in front of the entries of e820.
+        let old = "{\n \"dmesg\": [\n  {\n   \"pri\":6,\n   \"msg\": \" BIOS-e820: 0000000000100000 - 000000009f800000 (usable)\"\n  }\n ]\n}\n";
+        assert_eq!(
+            super::super::plain_lines(old),
+            [(5, " BIOS-e820: 0000000000100000 - 000000009f800000 (usable)".to_owned())]
+        );
         let docker = "{\"log\":\"[    0.000000] x\\r\\n\",\"stream\":\"stdout\",\"time\":\"2024\"}\n";
         assert_eq!(texts(docker), [(1, "[    0.000000] x".to_owned())]);
     }

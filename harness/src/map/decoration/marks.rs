@@ -36,6 +36,9 @@ static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+/// A key and the begin of its value in JSON.
+static PAIR: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^\s*"[^"]*"\s*:\s*["\[{\d]"#));
+
 /// What follows a line that stood in quotes, in a table or in a comment.
 static SUFFIX: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\s*(?:",?|`|\s[|│])\s*$"#));
 
@@ -84,8 +87,8 @@ pub(super) fn undo(mut line: CleanLine, tally: &mut Tally) -> Marked {
     if is_entry(&line.text) {
         return Marked::Line(line);
     }
-    // A prefix is one only if an entry of a listing is behind it.
-    if let Some(prefix) = PREFIX.find(&line.text) {
+    // A prefix is one only if an entry of a listing is behind it. The quotation mark of a pair in JSON is none.
+    if let Some(prefix) = PREFIX.find(&line.text).filter(|_| !PAIR.is_match(&line.text)) {
         let rest = &line.text[prefix.end()..];
         let rest = SUFFIX.find(rest).map_or(rest, |suffix| &rest[..suffix.start()]);
         if is_entry(rest) {
