@@ -273,6 +273,7 @@ pub(super) fn locate(
     warnings: &mut Vec<String>,
 ) {
     let Inventory { regions, namespaces, devices, .. } = inventory;
+    surround_devices(regions, devices, ranges, in_blocks, warnings);
     let mut places = Places::around(ranges);
     // What is placed tells nothing of where anything else is.
     let mut assumed: Vec<MapRange> = Vec::new();
@@ -364,6 +365,44 @@ impl FromIterator<Span> for Claimed {
         spans.into_iter().for_each(|span| claimed.insert(span));
         claimed
     }
+}
+
+/// Places volatile regions around their devices, whose addresses are known.
+fn surround_devices(
+    regions: &mut [Region],
+    devices: &[Device],
+    ranges: &mut Vec<MapRange>,
+    in_blocks: bool,
+    warnings: &mut Vec<String>,
+) {
+    let claimed: Claimed = regions.iter().filter_map(|region| region.span).collect();
+    for region in regions.iter_mut().filter(|region| region.span.is_none() && region.enabled) {
+        let (kind, node) = (Kind::SoftReserved, region.node);
+        let wanted = Wanted { bytes: region.bytes, kind, node, in_blocks };
+        let Some(start) = start_of_devices(region, devices) else { continue };
+        let Some(span) = Span::new(start, start.saturating_add(region.bytes)) else { continue };
+        if same_size(&wanted, ranges, &claimed).is_some() {
+            continue;
+        }
+        warnings.push(format!(
+            "line {}: {} has a size ({}) but no address: base assumed at {start:#x}, where its first device begins",
+            line_of(&region.sources),
+            region.name,
+            ByteSize(region.bytes)
+        ));
+        (region.span, region.base_assumed) = (Some(span), true);
+        ranges.push(MapRange { start: span.start, end: span.end, kind, node, base_assumed: true });
+    }
+}
+
+/// The lowest address of the devices of a region, if the region may begin there.
+fn start_of_devices(region: &Region, devices: &[Device]) -> Option<u64> {
+    let of_region = devices.iter().filter(|device| device.region.as_ref() == Some(&region.name));
+    let spans: Vec<Span> = of_region.flat_map(|device| device.spans.iter().copied()).collect();
+    let start = spans.iter().map(|span| span.start).min()?;
+    let end = spans.iter().map(|span| span.end).max()?;
+    let last = start.checked_add(region.bytes)?;
+    (region.kind == RegionKind::Volatile && end <= last && last >> super::MAX_PHYS_BITS == 0).then_some(start)
 }
 
 /// Finds the addresses of a device. Returns its memory if no other source tells of it.

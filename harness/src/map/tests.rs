@@ -351,6 +351,41 @@ fn a_region_is_memory_wherever_the_text_has_its_window() {
 }
 
 #[test]
+fn a_region_lies_around_its_device() {
+    let text = r#"[{"path":"/platform/cxl/region0/dax_region0","id":0,"size":8589934592,"devices":[
+        {"chardev":"dax0.0","size":4294967296,"mode":"devdax","mappings":[{"start":19327352832,"end":23622320127}]}]}]"#;
+    let reading = read_machine("test", "test", text).unwrap();
+    let region = &reading.inventory.regions[0];
+    assert_eq!(
+        (region.span.map(|span| (span.start, span.end)), region.base_assumed),
+        (Some((18 * GIB, 26 * GIB)), true)
+    );
+    assert_eq!(reading.map.disjoint().iter().map(|range| range.span().bytes()).sum::<u64>(), 8 * GIB, "counted once");
+}
+
+#[test]
+fn nodes_of_the_srat_divide_ram() {
+    let text = "ACPI: SRAT: Node 0 PXM 0 [mem 0x00000000-0x17ffffffff]\nACPI: SRAT: Node 1 PXM 1 [mem 0x1800000000-0x2fffffffff]\n\
+                100000000-2fffffffff : System RAM\n";
+    let found: Vec<_> = ok(text).ranges.iter().map(|range| (range.start, range.end, range.node)).collect();
+    assert_eq!(found, [(4 * GIB, 96 * GIB, Some(0)), (96 * GIB, 192 * GIB, Some(1))]);
+}
+
+#[test]
+fn blocks_of_a_device_tell_the_block_size() {
+    let device = |more: &str| {
+        format!(
+            "{{\"chardev\":\"dax0.0\",\"size\":266352984064,\"mode\":\"system-ram\",\"online_memblocks\":100,\"total_memblocks\":124}}\n{more}"
+        )
+    };
+    let reading = read_machine("test", "test", &device("")).unwrap();
+    assert_eq!(reading.inventory.block_bytes, Some(2 * GIB));
+    let text = device("Memory block size:       128M\n0x0000000100000000-0x0000000107ffffff 128M online yes 32\n");
+    let reading = read_machine("test", "test", &text).unwrap();
+    assert!(reading.contradictions.iter().any(|told| told.contains("2 GiB each")), "{:?}", reading.contradictions);
+}
+
+#[test]
 fn regions_do_not_overlap_partly() {
     let text =
         "  200000020-2ffffffff : region1\n---\n100000000-3ffffffff : CXL Window 1\n  200000000-2dfffffff : region1\n";

@@ -44,8 +44,8 @@ fn lines_of_value(lines: &[CleanLine], prefix: &Regex) -> Option<usize> {
 pub(super) fn undo(lines: &mut [CleanLine], tally: &mut Tally) {
     let mut at = 0;
     while at < lines.len() {
-        // The first line of such a value ends with an opening bracket.
-        let may_begin = lines[at].text.trim_end().ends_with(['{', '[']) && !begins_json(&lines[at].text);
+        // The first line of such a value ends with an opening bracket, or between two parts.
+        let may_begin = lines[at].text.trim_end().ends_with(['{', '[', ',']) && !begins_json(&lines[at].text);
         let prefixes = [&*PROGRAM, &*log_prefix::PREFIX, &*NUMBER];
         let begun = prefixes
             .into_iter()
@@ -86,6 +86,8 @@ mod tests {
             "node1  | ",
             "ndctl.json:12:",
         ] {
+            let compact = format!("{prefix}{{\"dev\":\"region0\",\n{prefix}\"size\":268435456}}");
+            assert_eq!(texts(&compact), ["{\"dev\":\"region0\",", "\"size\":268435456}"], "{prefix:?}");
             let text: Vec<String> = value.iter().map(|line| format!("{prefix}{line}")).collect();
             let stripped = texts(&format!("{}\nafter", text.join("\n")));
             let joined: String = stripped[..6].iter().map(|line| line.trim()).collect();

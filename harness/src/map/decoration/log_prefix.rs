@@ -44,7 +44,8 @@ pub(super) fn undo(line: &mut CleanLine, tally: &mut Tally) {
     let Some(prefix) = PREFIX.find(&line.text) else { return };
     line.is_logged = true;
     let rest = &line.text[prefix.end()..];
-    if form(&line.text) == Form::Other && is_entry(rest) {
+    // The begin of an entry may be wrapped.
+    if form(&line.text) == Form::Other && (is_entry(rest) || form(rest) == Form::Open) {
         tally.add(Decoration::LinePrefixes, line.number);
         line.text = rest.to_owned();
     }
