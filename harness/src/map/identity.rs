@@ -515,15 +515,6 @@ pub(super) fn add_blocks(blocks: &[BlockRange], ranges: &mut Vec<MapRange>) -> V
     let known: Coverage = memory.map(MapRange::span).collect();
     let missing = blocks.iter().filter(|block| block.online && !known.overlaps(block.span));
     let missing: Vec<&BlockRange> = missing.collect();
-    let of_kind = |is: &dyn Fn(Kind) -> bool| -> Coverage {
-        ranges.iter().filter(|range| is(range.kind)).map(MapRange::span).collect()
-    };
-    let others = of_kind(&|kind| !matches!(kind, Kind::Window | Kind::Persistent));
-    let persistent: Containers =
-        ranges.iter().filter(|range| range.kind == Kind::Persistent).map(MapRange::span).collect();
-    let is_within =
-        |block: &&BlockRange| block.online && persistent.contain(block.span) && !others.overlaps(block.span);
-    let within: Vec<&BlockRange> = blocks.iter().filter(is_within).collect();
     let range = |block: &&BlockRange| MapRange {
         start: block.span.start,
         end: block.span.end,
@@ -532,7 +523,6 @@ pub(super) fn add_blocks(blocks: &[BlockRange], ranges: &mut Vec<MapRange>) -> V
         base_assumed: false,
     };
     ranges.extend(missing.iter().map(range));
-    ranges.extend(within.iter().map(|block| MapRange { kind: Kind::HotplugRam, ..range(block) }));
     let told = |block: &&BlockRange| {
         format!(
             "the memory blocks {} of line {} are online, and no other source has them",
@@ -540,14 +530,34 @@ pub(super) fn add_blocks(blocks: &[BlockRange], ranges: &mut Vec<MapRange>) -> V
             line_of(&block.sources)
         )
     };
-    let told_within = |block: &&BlockRange| {
+    missing.iter().map(told).collect()
+}
+
+/// Adds memory blocks that are online inside of persistent memory: a driver made RAM of it. Returns what
+/// contradicts, as sentences: another source should have that RAM.
+pub(super) fn add_blocks_of_devices(blocks: &[BlockRange], ranges: &mut Vec<MapRange>) -> Vec<String> {
+    let is_other = |range: &&MapRange| !matches!(range.kind, Kind::Window | Kind::Persistent);
+    let others: Coverage = ranges.iter().filter(is_other).map(MapRange::span).collect();
+    let persistent: Containers =
+        ranges.iter().filter(|range| range.kind == Kind::Persistent).map(MapRange::span).collect();
+    let is_within =
+        |block: &&BlockRange| block.online && persistent.contain(block.span) && !others.overlaps(block.span);
+    let within: Vec<&BlockRange> = blocks.iter().filter(is_within).collect();
+    ranges.extend(within.iter().map(|block| MapRange {
+        start: block.span.start,
+        end: block.span.end,
+        kind: Kind::HotplugRam,
+        node: block.node,
+        base_assumed: false,
+    }));
+    let told = |block: &&BlockRange| {
         format!(
             "the memory blocks {} of line {} are online, and another source has persistent memory there",
             block.span,
             line_of(&block.sources)
         )
     };
-    missing.iter().map(told).chain(within.iter().map(told_within)).collect()
+    within.iter().map(told).collect()
 }
 
 /// Reports sizes that contradict each other: a namespace larger than its region, more available than there is.

@@ -148,6 +148,7 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     if !in_blocks {
         all.contradictions.extend(identity::add_blocks(&inventory.blocks, &mut ranges));
     }
+    all.contradictions.extend(identity::add_blocks_of_devices(&inventory.blocks, &mut ranges));
     identity::locate(&mut inventory, &mut ranges, in_blocks, &mut warnings);
     identity::mark_added_ram(&inventory.devices, &inventory.regions, &mut ranges);
     identity::assign_nodes(&mut ranges, &inventory, &srat, &all.hotplug_windows);
