@@ -126,9 +126,9 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// The places around some ranges.
-    pub(super) fn around(ranges: &[MapRange]) -> Self {
-        Self { taken: ranges.iter().map(MapRange::span).collect(), last: None, too_large: None }
+    /// The places around some ranges, and around others that are known not to be memory.
+    pub(super) fn around(ranges: &[MapRange], others: impl Iterator<Item = Span>) -> Self {
+        Self { taken: ranges.iter().map(MapRange::span).chain(others).collect(), last: None, too_large: None }
     }
 
     /// Assigns addresses: one after another from 4 GiB on, around existing ranges, on multiples of

@@ -274,7 +274,7 @@ pub(super) fn locate(
 ) {
     let Inventory { regions, namespaces, devices, .. } = inventory;
     surround_devices(regions, devices, ranges, in_blocks, warnings);
-    let mut places = Places::around(ranges);
+    let mut places = Places::around(ranges, regions.iter().filter_map(|region| region.span));
     // What is placed tells nothing of where anything else is.
     let mut assumed: Vec<MapRange> = Vec::new();
     let mut claimed: Claimed = regions.iter().filter_map(|region| region.span).collect();
