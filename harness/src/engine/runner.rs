@@ -28,6 +28,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// The least time that booting all layouts may take.
+const LEAST_BOOT_LIMIT: Duration = Duration::from_secs(60);
+
 /// Why a run did not complete. Everything measured before the error is in the run folder.
 #[derive(Debug, Error)]
 pub enum RunnerError {
@@ -379,6 +382,11 @@ fn one_process(
     });
     let mut unit = BOOT.to_owned();
     let mut begun = Instant::now();
+    // Booting is no case, and takes as long as the machine needs.
+    let limit = |unit: &str| match unit {
+        BOOT => schedule.case_timeout.max(LEAST_BOOT_LIMIT),
+        _ => schedule.case_timeout,
+    };
     let end = loop {
         interrupt.check()?;
         match events.recv_timeout(Duration::from_millis(50)) {
@@ -410,8 +418,8 @@ fn one_process(
                     break End::Faulty(Faulty { layout, during: unit, reason });
                 }
             },
-            Err(RecvTimeoutError::Timeout) if begun.elapsed() > schedule.case_timeout => {
-                let timeout = schedule.case_timeout;
+            Err(RecvTimeoutError::Timeout) if begun.elapsed() > limit(&unit) => {
+                let timeout = limit(&unit);
                 if unit == BOOT {
                     return Err(RunnerError::Hung { process, map: map(), timeout });
                 }
