@@ -63,9 +63,21 @@ pub enum SequenceError {
         /// What is wrong with it.
         source: UnknownKind,
     },
+    /// The number of a node is none.
+    #[error("line {line}: node {text:?} is not a number from 0 to 255")]
+    Node {
+        /// Number of the line.
+        line: usize,
+        /// The text.
+        text: String,
+    },
     /// There is no line with a request.
     #[error("there is no request; try \"add 0x100000000+1G as dimm\"")]
     Empty,
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 /// Parses a sequence; lines without a kind have `kind`.
@@ -79,7 +91,7 @@ pub fn parse(text: &str, kind: RequestKind) -> Result<Vec<Step>, SequenceError> 
         if text.is_empty() {
             continue;
         }
-        let not_a_request = || SequenceError::NotARequest { line, text: text.chars().take(80).collect() };
+        let not_a_request = || SequenceError::NotARequest { line, text: shortened(text) };
         let words: Vec<&str> = text.split_whitespace().collect();
         let (verb, ranges, mut options) = match &words[..] {
             [verb, ranges, options @ ..] => (*verb, *ranges, options),
@@ -89,7 +101,7 @@ pub fn parse(text: &str, kind: RequestKind) -> Result<Vec<Step>, SequenceError> 
         while let [option, value, rest @ ..] = options {
             match *option {
                 "as" => kind = value.parse().map_err(|source| SequenceError::Kind { line, source })?,
-                "node" => node = Some(value.parse().map_err(|_| not_a_request())?),
+                "node" => node = Some(value.parse().map_err(|_| SequenceError::Node { line, text: shortened(value) })?),
                 _ => return Err(not_a_request()),
             }
             options = rest;
@@ -290,7 +302,7 @@ mod tests {
             ("add 0x1000+0\n", "line 1: \"0x1000+0\""),
             ("add 0x100000000+1G as\n", "line 1: "),
             ("add 0x100000000+1G as dim\n", "line 1: \"dim\" is not a kind"),
-            ("add 0x100000000+1G node 300\n", "line 1: "),
+            ("add 0x100000000+1G node 300\n", "line 1: node \"300\" is not a number from 0 to 255"),
             ("add 0x0+1G,0x80000000+1G as dimm\n", "line 1: a dimm has one range"),
             ("remove 0x100000000+1G as dimm\n", "line 1: "),
         ] {

@@ -736,6 +736,24 @@ pub(super) fn unused_parts(inventory: &Inventory, ranges: &[MapRange], others: &
     parts.flat_map(|(window, gaps)| gaps.into_iter().map(move |span| part(window, span))).collect()
 }
 
+/// Windows that are said to be full, although no source names what uses a part of them.
+pub(super) fn full_windows(inventory: &Inventory, unused: &[UnusedPart]) -> Vec<String> {
+    let full = inventory.windows.iter().filter(|window| window.available_bytes == Some(0));
+    let told = full.filter_map(|window| {
+        let is_inside = |part: &&UnusedPart| window.span.contains(part.span);
+        let bytes: u64 = unused.iter().filter(is_inside).map(|part| part.span.bytes()).sum();
+        (bytes > 0).then(|| {
+            format!(
+                "{} in line {} is said to be full, and no source names what uses {} of it",
+                window.name,
+                line_of(&window.sources),
+                ByteSize(bytes)
+            )
+        })
+    });
+    told.collect()
+}
+
 /// Makes windows of the ranges of a map that comes from no text.
 pub(super) fn windows_of_map(reading: &mut Reading) {
     let windows = reading.map.ranges.iter().filter(|range| range.kind == Kind::Window).enumerate();

@@ -42,8 +42,13 @@ pub(super) fn read(lines: &[Line<'_>], part: &mut MapPart) -> Result<Option<usiz
     let lines = &lines[..found.lines];
     let mut walk = Walk { words: Words::new(lines), part, known: 0 };
     walk.value(&value, Under::default())?;
-    if walk.known == 0 {
-        part.unknown_line(first);
+    let is_empty =
+        value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty);
+    match walk.known {
+        // What ndctl, daxctl and cxl print if there is nothing.
+        0 if is_empty => part.skip("empty listings", first.number),
+        0 => part.unknown_line(first),
+        _ => {}
     }
     Ok(Some(lines.len()))
 }

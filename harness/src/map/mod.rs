@@ -51,6 +51,7 @@ use inventory::Span;
 use line::parts;
 use memmap_layouts::ByteSize;
 use part::{Found, MapPart, Table};
+use std::collections::BTreeSet;
 
 /// Page size of the maps in bytes: parsers return bytes, layouts take frames of 4 KiB.
 pub const PAGE_BYTES: u64 = 4096;
@@ -163,7 +164,8 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
         all.unknown = unknown;
     }
     let memory = |range: &&MapRange| range.kind != Kind::Window;
-    let hotplug_windows: Vec<Span> = all.hotplug_windows.iter().map(|window| window.span).collect();
+    let hotplug_windows: BTreeSet<Span> = all.hotplug_windows.iter().map(|window| window.span).collect();
+    let hotplug_windows: Vec<Span> = hotplug_windows.into_iter().collect();
     let is_empty = |window: &&Span| !ranges.iter().filter(memory).any(|range| window.overlaps(range.span()));
     let nr_empty = hotplug_windows.iter().filter(is_empty).count();
     if nr_empty > 0 {
@@ -186,6 +188,7 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
         warnings.push(format!("ranges ignored because they contain no whole page: {tiny}"));
     }
     let unused = identity::unused_parts(&inventory, &ranges, &all.others);
+    all.contradictions.extend(identity::full_windows(&inventory, &unused));
     Ok(Reading {
         map: PhysicalMap { name: name.to_owned(), origin: origin.to_owned(), ranges, warnings },
         inventory,
