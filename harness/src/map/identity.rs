@@ -155,7 +155,7 @@ fn unite_regions(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
 }
 
 /// Drops regions that partly overlap a lower one. They may nest: a region of persistent memory in one of CXL.
-fn without_partial_overlaps(placed: Vec<Region>, contradictions: &mut Vec<String>) -> Vec<Region> {
+pub(super) fn without_partial_overlaps(placed: Vec<Region>, contradictions: &mut Vec<String>) -> Vec<Region> {
     let placed_at = placed.iter().enumerate().filter_map(|(nr, region)| Some((region.span?, nr)));
     let mut by_start: Vec<(Span, usize)> = placed_at.collect();
     by_start.sort_unstable_by_key(|(span, nr)| (span.start, std::cmp::Reverse(span.end), *nr));

@@ -151,6 +151,8 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     }
     all.contradictions.extend(identity::add_blocks_of_devices(&inventory.blocks, &mut ranges));
     identity::locate(&mut inventory, &mut ranges, in_blocks, &mut warnings);
+    // Regions that were located may overlap others now.
+    inventory.regions = identity::without_partial_overlaps(inventory.regions, &mut all.contradictions);
     identity::mark_added_ram(&inventory.devices, &inventory.regions, &mut ranges);
     identity::assign_nodes(&mut ranges, &inventory, &srat, &all.hotplug_windows);
     let ranges = merge(ranges);
