@@ -53,8 +53,8 @@ pub(super) fn undo(text: String, line: usize, tally: &mut Tally) -> String {
     });
     let text = replaced(text, line, tally, Decoration::Colours, |text| SEQUENCE.replace_all(text, ""));
     let text = replaced(text, line, tally, Decoration::Characters, typography);
-    // JSON has escapes of its own.
-    match text.contains("\\[") {
+    // JSON has escapes of its own, and a backslash that is one.
+    match text.contains("\\[") && !text.contains("\\\\") {
         true => replaced(text, line, tally, Decoration::Characters, |text| ESCAPED.replace_all(text, "$1")),
         false => text,
     }
