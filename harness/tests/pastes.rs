@@ -518,6 +518,21 @@ fn sources_that_differ_are_contradictions() {
                 .to_owned(),
             "more than its region region0 with 1 GiB",
         ),
+        (
+            "100000000-1ffffffff : dax0.0\n---\n{\"chardev\":\"dax0.0\",\"size\":2147483648,\"mode\":\"devdax\"}\n".to_owned(),
+            "dax0.0 has 4 GiB in line 1 and 2 GiB in line 3",
+        ),
+        (
+            "0x0000000100000000-0x000000017fffffff   2G online yes 32-47\nMemory block size: 128M\n\
+             {\"chardev\":\"dax0.0\",\"size\":2147483648,\"mode\":\"system-ram\",\"online_memblocks\":14,\"total_memblocks\":16,\
+             \"mappings\":[{\"start\":4294967296,\"end\":6442450943}]}\n"
+                .to_owned(),
+            "dax0.0 in line 3 has 14 memory blocks online, and the list of blocks has 16",
+        ),
+        (
+            "{\"decoder\":\"decoder0.0\",\"resource\":17179869184,\"size\":4294967296,\"max_available_extent\":0}\n".to_owned(),
+            "decoder0.0 in line 1 is said to be full, and no source names what uses 4 GiB of it",
+        ),
     ] {
         let reading = read_machine("test", "test", &text).unwrap();
         assert!(reading.contradictions.iter().any(|told| told.contains(says)), "{says}: {:?}", reading.contradictions);

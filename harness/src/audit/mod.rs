@@ -122,7 +122,7 @@ pub fn audit(reading: &Reading, options: &Options) -> Audit {
     let mut notes = ledger.notes.clone();
     notes.extend(moved.into_iter().flat_map(|moved| moved.notes.clone()));
     if ledger.nr_win_backs() > 1 {
-        notes.push("what can be won back is told for each loss alone; together it may be less".to_owned());
+        notes.push("each win-back is computed for its loss alone; together they may give less".to_owned());
     }
     ledger.finish(options.kernel, block_bytes, block_reason, reading.unused.clone(), notes)
 }

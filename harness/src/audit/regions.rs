@@ -95,7 +95,8 @@ pub(super) fn addresses(machine: &Machine<'_>) -> Vec<(String, Span)> {
             continue;
         }
         let (namespaces, devices) = members(inventory, region, is_implied);
-        let divided = Persistent { machine, region, moved: None }.divided(&namespaces);
+        let around = machine.around(region.span);
+        let divided = Persistent { machine, region, moved: None }.divided(&namespaces, &around);
         for (namespace, (division, start, raw)) in namespaces.iter().zip(divided) {
             found.extend(Span::new(start, start.saturating_add(raw)).map(|span| (namespace.name.clone(), span)));
             let data = division.breakdown.as_ref().and_then(|all| data_span(start, all));
@@ -339,22 +340,19 @@ impl Persistent<'_> {
     }
 
     /// The namespaces of the region, one behind the other: how each is divided, its start and its size.
-    fn divided(&self, namespaces: &[&Namespace]) -> Vec<(Division, u64, u64)> {
-        let around = self.machine.around(self.region.span);
-        let mut left = self.region.bytes;
+    fn divided(&self, namespaces: &[&Namespace], around: &NearbyMemory) -> Vec<(Division, u64, u64)> {
+        let (mut left, mut at) = (self.region.bytes, self.start());
         let available = self.available_bytes();
-        let mut at = self.start();
-        let mut divided = Vec::new();
-        for namespace in namespaces {
+        let divide = |namespace: &&Namespace| {
             // All that the listing does not call available, if there is only one.
             let only = (namespaces.len() == 1).then(|| available.map(|free| self.region.bytes - free)).flatten();
-            let division = self.divide(namespace, at, only, left, &around);
-            let raw = division.raw.min(left);
+            let division = self.divide(namespace, at, only, left, around);
+            let (start, raw) = (at, division.raw.min(left));
             left -= raw;
-            divided.push((division, at, raw));
             at = at.saturating_add(raw);
-        }
-        divided
+            (division, start, raw)
+        };
+        namespaces.iter().map(divide).collect()
     }
 
     fn available_bytes(&self) -> Option<u64> {
@@ -365,13 +363,13 @@ impl Persistent<'_> {
         let Self { region, .. } = self;
         let around = self.machine.around(region.span);
         let mut left = region.bytes;
-        let available = self.available_bytes();
-        let mut at = self.start();
-        for (namespace, (division, start, raw)) in namespaces.iter().zip(self.divided(namespaces)) {
+        for (namespace, (division, start, raw)) in namespaces.iter().zip(self.divided(namespaces, &around)) {
             left -= raw;
             self.namespace(namespace, &division, start, raw, &around, devices, added, ledger);
-            at = start.saturating_add(raw);
         }
+        // Namespaces lie one behind the other.
+        let at = self.start().saturating_add(region.bytes - left);
+        let available = self.available_bytes();
         let free = if namespaces.is_empty() { left } else { available.unwrap_or(left).min(left) };
         let name = region.name.as_str();
         let win_back = self.plan_rest(at, free, &around);

@@ -184,3 +184,79 @@ fn rows_add_up_for_every_machine() {
         }
     }
 }
+
+fn loss<'a>(audit: &'a Audit, what: &str) -> &'a Loss {
+    audit.rows.iter().find(|row| row.what == what).unwrap().loss.as_ref().unwrap()
+}
+
+#[test]
+fn memory_that_the_firmware_maps_is_not_free_capacity_too() {
+    let text = "1080000000-207fffffff : CXL Window 0\n  1080000000-207fffffff : Soft Reserved\n    1080000000-207fffffff : dax0.0\n\
+                \x20     1080000000-207fffffff : System RAM (kmem)\n\
+                [{\"memdev\":\"mem0\",\"ram_size\":68719476736},{\"memdev\":\"mem1\",\"ram_size\":34359738368}]\n";
+    let audit = audited(text, Options::default());
+    assert_eq!((audit.total_bytes, bytes(&audit, "in no region")), (96 * GIB, 32 * GIB));
+}
+
+#[test]
+fn a_region_of_one_expander_is_proposed_only_where_it_fits() {
+    let window = |ways: u64| {
+        format!(
+            "{{\"decoder\":\"decoder0.0\",\"resource\":68719476736,\"size\":137438953472,\"interleave_ways\":{ways},\"max_available_extent\":137438953472}}\n\
+             {{\"memdev\":\"mem0\",\"ram_size\":34359738368,\"pmem_size\":68719476736}}\n"
+        )
+    };
+    let won =
+        |ways| loss(&audited(&window(ways), Options::default()), "in no region").win_back.clone().map(|won| won.bytes);
+    // A volatile region has the volatile capacity only.
+    assert_eq!(won(1), Some(32 * GIB));
+    assert_eq!(won(2), None, "a window of two ways takes no region of one");
+    let disabled = "{\"memdev\":\"mem0\",\"ram_size\":34359738368}\n{\"region\":\"region0\",\"size\":34359738368,\"state\":\"disabled\",\
+                    \"mappings\":[{\"position\":0,\"memdev\":\"mem0\"}]}\n";
+    let audit = audited(disabled, Options::default());
+    let won = audit.rows.iter().find_map(|row| row.loss.as_ref()?.win_back.clone()).unwrap();
+    assert_eq!((won.how.as_str(), won.bytes), ("cxl enable-region region0", 32 * GIB));
+}
+
+#[test]
+fn what_is_disabled_is_lost_until_ndctl_enables_it() {
+    let disabled = r#"{"dev":"namespace0.0","mode":"raw","size":274877906944,"state":"disabled"}"#;
+    let audit = audited(&region(0, disabled), Options::default());
+    assert_eq!((audit.usable_bytes, bytes(&audit, "namespace disabled")), (0, 256 * GIB));
+    assert_eq!(
+        loss(&audit, "namespace disabled").win_back.as_ref().unwrap().how,
+        "ndctl enable-namespace namespace0.0"
+    );
+    let region = r#"{"dev":"region1","size":274877906944,"resource":5368709120,"type":"pmem","state":"disabled"}"#;
+    let audit = audited(region, Options::default());
+    assert_eq!(loss(&audit, "region disabled").win_back.as_ref().unwrap().how, "ndctl enable-region region1");
+}
+
+#[test]
+fn a_sector_namespace_has_a_map_and_no_records() {
+    let namespace = r#"{"dev":"namespace0.0","mode":"sector","size":274609471488,"sector_size":4096}"#;
+    let audit = audited(&region(0, namespace), Options::default());
+    assert_eq!(bytes(&audit, "map and log of sectors"), 256 * MIB);
+    assert!(loss(&audit, "map and log of sectors").rule.contains("4 bytes a sector"));
+}
+
+#[test]
+fn old_kernels_make_no_ram_of_devices() {
+    let text = "100000000-4ffffffff : Persistent Memory\n  100000000-4ffffffff : dax0.0\n    100000000-4ffffffff : System RAM (kmem)\n";
+    let of = |kernel: &str| {
+        let kernel = Some(kernel.parse().unwrap());
+        audited(text, Options { kernel, block_bytes: Some(128 * MIB), ..Options::default() })
+    };
+    assert_eq!((bytes(&of("5.0"), "no driver for RAM"), bytes(&of("5.1"), "no driver for RAM")), (16 * GIB, 0));
+}
+
+#[test]
+fn a_shift_leaves_nothing_without_an_address() {
+    let text = "100000000-4ffffffff : Persistent Memory\n";
+    let reading = read_machine("test", "test", text).unwrap();
+    assert!(shift::check_shift(&reading, 64 << 20).is_ok() && shift::check_shift(&reading, -(4 << 30)).is_ok());
+    for by in [-(5i64 << 30), i64::MIN, 1 << 52] {
+        let error = shift::check_shift(&reading, by).unwrap_err().to_string();
+        assert!(error.contains("0x100000000-0x4ffffffff"), "{error}");
+    }
+}

@@ -113,7 +113,7 @@ pub enum RequestError {
     },
     /// The memory ends above the physical address space.
     #[error(
-        "{} at {start:#x} ends above the physical address space of {}; try a smaller --add or --arch x86-64-la57",
+        "{} at {start:#x} ends above the physical address space of {}; try a smaller --add, or --arch for one with more addresses",
         ByteSize(*bytes), ByteSize(*address_end)
     )]
     BeyondAddresses {

@@ -1,5 +1,6 @@
 //! The command `pfnbench budget`.
 
+use super::architecture_arg::architectures;
 use super::{Answer, Json, print, print_json};
 use crate::analysis::compare;
 use crate::budget::plan::{KATA_FACTOR, Order, StepRow, most_per_free_byte};
@@ -11,7 +12,6 @@ use crate::kernel_version::KernelVersion;
 use crate::present::terminal::Grid;
 use crate::size::parse_size;
 use crate::units::time;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use memmap_layouts::ByteSize;
 use serde_json::json;
@@ -59,7 +59,7 @@ pub(super) struct BudgetArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     block_size: Option<u64>,
     /// Architecture [default: x86-64; with pages of 16K or 64K, arm64]
-    #[arg(long, value_name = "ARCH", value_parser = architectures())]
+    #[arg(long, value_name = "ARCH", value_parser = architectures(&ARCHITECTURES))]
     arch: Option<Architecture>,
     /// Size of a page: 4K, 16K or 64K
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "4K")]
@@ -98,11 +98,6 @@ enum DirectMapArg {
 
 /// The architectures whose page tables are known here.
 const ARCHITECTURES: [Architecture; 3] = [Architecture::X86_64, Architecture::X86_64La57, Architecture::Arm64];
-
-fn architectures() -> impl TypedValueParser<Value = Architecture> {
-    PossibleValuesParser::new(ARCHITECTURES.map(|architecture| PossibleValue::new(architecture.name())))
-        .try_map(|name| name.parse::<Architecture>())
-}
 
 impl BudgetArgs {
     fn request(&self) -> anyhow::Result<Request> {

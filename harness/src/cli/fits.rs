@@ -1,5 +1,6 @@
 //! The command `pfnbench fits`.
 
+use super::architecture_arg::architectures;
 use super::{Answer, Json, print, print_json, tell};
 use crate::audit::place_namespaces;
 use crate::hotplug_check::architecture::Architecture;
@@ -59,7 +60,7 @@ pub(super) struct FitsArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     block_size: Option<u64>,
     /// Architecture
-    #[arg(long, value_name = "ARCH", default_value = "x86-64", value_parser = architectures())]
+    #[arg(long, value_name = "ARCH", default_value = "x86-64", value_parser = architectures(&Architecture::ALL))]
     arch: Architecture,
     /// Size of a page: 4K, 16K or 64K; default: 64K on ppc64, else 4K
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -93,20 +94,6 @@ fn kinds() -> impl TypedValueParser<Value = RequestKind> {
         _ => PossibleValue::new(kind.name()),
     });
     PossibleValuesParser::new(names).try_map(|name| name.parse::<RequestKind>())
-}
-
-fn architectures() -> impl TypedValueParser<Value = Architecture> {
-    let names = Architecture::ALL.map(|architecture| {
-        let value = PossibleValue::new(architecture.name());
-        match architecture {
-            Architecture::X86_64 => value.alias("x86_64"),
-            Architecture::Arm64 => value.alias("aarch64"),
-            Architecture::Ppc64 => value.alias("ppc64le"),
-            Architecture::S390 => value.alias("s390x"),
-            Architecture::X86_64La57 | Architecture::RiscV64 => value,
-        }
-    });
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Architecture>())
 }
 
 /// Reads the text of a sequence.

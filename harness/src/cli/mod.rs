@@ -1,5 +1,6 @@
 //! The command line interface.
 
+mod architecture_arg;
 mod audit;
 mod budget;
 mod compare;

@@ -40,47 +40,44 @@ static OPEN: LazyLock<Regex> =
 /// `EFI_MEMORY_SP`, memory for a specific purpose.
 const SPECIFIC_PURPOSE: u64 = 1 << 18;
 
-/// The kind of memory of a type; `None` if it is none that the system uses. Source:
-/// `do_add_efi_memmap` of `arch/x86/platform/efi/efi.c`.
-/// The outer one is `None` for a type that is unknown here.
-fn kind(name: &str, is_specific: bool) -> Option<Option<Kind>> {
+/// The types by number, with the name in current kernels and the one in older ones. Source: `memory_type_name` of
+/// `drivers/firmware/efi/efi.c`.
+const TYPES: [[&str; 2]; 16] = [
+    ["reserved", "reserved"],
+    ["loader code", "loader code"],
+    ["loader data", "loader data"],
+    ["boot code", "boot code"],
+    ["boot data", "boot data"],
+    ["runtime code", "runtime code"],
+    ["runtime data", "runtime data"],
+    ["conventional", "conventional memory"],
+    ["unusable", "unusable memory"],
+    ["acpi reclaim", "acpi reclaim memory"],
+    ["acpi mem nvs", "acpi memory nvs"],
+    ["mmio", "memory mapped i/o"],
+    ["mmio port", "mmio port space"],
+    ["pal code", "pal code"],
+    ["persistent", "persistent memory"],
+    ["unaccepted", "unaccepted"],
+];
+
+/// The number of a type, by its name or as a number; `None` if it is unknown.
+fn type_number(name: &str) -> Option<usize> {
     let name = name.trim().to_ascii_lowercase();
-    Some(match name.as_str() {
-        "conventional memory" | "conventional" | "7" if is_specific => Some(Kind::SoftReserved),
-        "conventional memory" | "conventional" | "7" => Some(Kind::Ram),
-        "loader code" | "loader data" | "boot code" | "boot data" | "1" | "2" | "3" | "4" => Some(Kind::Ram),
-        // RAM of a confidential guest, accepted when it is first used.
-        "unaccepted memory" | "unaccepted" | "15" => Some(Kind::Ram),
-        "persistent memory" | "persistent" | "14" => Some(Kind::Persistent),
-        "reserved"
-        | "runtime code"
-        | "runtime data"
-        | "unusable memory"
-        | "unusable"
-        | "acpi reclaim memory"
-        | "acpi reclaim"
-        | "acpi memory nvs"
-        | "acpi mem nvs"
-        | "memory mapped i/o"
-        | "mmio"
-        | "mmio port"
-        | "mem mapped i/o"
-        | "mem mapped i/o port space"
-        | "memory mapped i/o port space"
-        | "mem map i/o"
-        | "mem map i/o port"
-        | "pal code"
-        | "0"
-        | "5"
-        | "6"
-        | "8"
-        | "9"
-        | "10"
-        | "11"
-        | "12"
-        | "13" => None,
-        _ => return None,
-    })
+    let number = name.parse().ok().filter(|number| *number < TYPES.len());
+    number.or_else(|| TYPES.iter().position(|names| names.contains(&name.as_str())))
+}
+
+/// The kind of memory of a type; `None` if it is none that the system uses. Source:
+/// `do_add_efi_memmap` of `arch/x86/platform/efi/efi.c`, and `setup_e820` of the boot stub for unaccepted
+/// memory, which is RAM of a confidential guest.
+fn kind(number: usize, is_specific: bool) -> Option<Kind> {
+    match number {
+        7 if is_specific => Some(Kind::SoftReserved),
+        1..=4 | 7 | 15 => Some(Kind::Ram),
+        14 => Some(Kind::Persistent),
+        _ => None,
+    }
 }
 
 /// What this format makes of a line.
@@ -114,10 +111,8 @@ pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, M
     let number_of = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0);
     let coded = number_of(word("attr")) | word("attributes").split_once("attr=").map_or(0, |(_, code)| number_of(code));
     let name = if word("type").is_empty() { word("code") } else { word("type") };
-    let Some(kind) = kind(name, attribute || coded & SPECIFIC_PURPOSE != 0) else {
-        return Ok(Some(Seen::NotUnderstood));
-    };
-    if let (Some(kind), Some(ends)) = (kind, ends) {
+    let Some(number_of_type) = type_number(name) else { return Ok(Some(Seen::NotUnderstood)) };
+    if let (Some(kind), Some(ends)) = (kind(number_of_type, attribute || coded & SPECIFIC_PURPOSE != 0), ends) {
         part.push(Table::Efi, memory(number, ends, kind, None)?);
     }
     part.sources.note(Table::Efi.listing(), number);

@@ -110,6 +110,11 @@ pub struct Mention {
     pub line: usize,
 }
 
+/// The number of the first line that names something; 0 if none does.
+pub(super) fn line_of(sources: &[Mention]) -> usize {
+    sources.first().map_or(0, |source| source.line)
+}
+
 /// A DIMM, or a CXL memory expander.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dimm {

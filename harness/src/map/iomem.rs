@@ -130,22 +130,9 @@ impl Resources {
         if self.lines > 0 && self.shown == 0 && !others {
             return Err(MapError::Hidden);
         }
-        // A region in a window is memory; elsewhere it is part of persistent memory.
-        let windows: Containers = part.inventory.windows.iter().map(|window| window.span).collect();
-        let of_iomem = |region: &&Region| region.sources.iter().any(|source| source.listing == Listing::Iomem);
-        let regions: Vec<(Span, usize)> = part
-            .inventory
-            .regions
-            .iter()
-            .filter(of_iomem)
-            .filter_map(|region| Some((region.span?, region.sources.first()?.line)))
-            .filter(|(span, _)| windows.contain(*span))
-            .collect();
-        let known: Containers = part.table_mut(Table::Iomem).iter().map(|found| found.range.span()).collect();
-        for (span, line) in regions.into_iter().filter(|(span, _)| !known.contain(*span)) {
-            part.push(Table::Iomem, memory(line, (span.start, span.end - 1), Kind::SoftReserved, None)?);
-        }
-        let of_a_driver: Vec<Span> = part.inventory.devices.iter().flat_map(|device| device.spans.clone()).collect();
+        let regions = part.inventory.regions.iter().filter_map(|region| region.span);
+        let of_a_driver = part.inventory.devices.iter().flat_map(|device| device.spans.iter().copied());
+        let of_a_driver: Vec<Span> = of_a_driver.chain(regions).collect();
         let found = part.table_mut(Table::Iomem);
         let device = |f: &&Found| !matches!(f.range.kind, Kind::Ram | Kind::Window);
         let devices: Containers = found.iter().filter(device).map(|f| f.range.span()).chain(of_a_driver).collect();

@@ -11,8 +11,10 @@
 
 mod acpi;
 mod address;
+mod blocks;
 pub mod builtin;
 mod combine;
+mod consistency;
 mod coverage;
 pub mod decoration;
 mod e820;
@@ -29,8 +31,10 @@ mod kind;
 mod known_lines;
 mod line;
 pub mod listing;
+mod locate;
 mod lsmem;
 mod memblock;
+mod nodes;
 mod numa;
 mod part;
 mod physical_map;
@@ -38,6 +42,7 @@ mod plain;
 mod range;
 pub mod reading;
 pub mod source;
+mod windows;
 
 pub use error::{FORMATS, MapError, line_numbers};
 pub use kind::Kind;
@@ -133,28 +138,26 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
         all.absorb(part);
         all.check_entries()?;
     }
-    all.contradictions.extend(identity::disagreement(&ram));
+    all.contradictions.extend(consistency::disagreement(&ram));
     let mut warnings = all.warnings;
     let in_blocks = ram.iter().map(|(table, _)| *table).min() == Some(Table::Blocks);
     all.contradictions.extend(drop_contradicting(&mut added));
     let mut ranges = best_table(ram, &added, &mut warnings);
-    added.push((Table::Iomem, identity::regions_in_windows(&all.inventory)));
+    added.push((Table::Iomem, windows::regions_in_windows(&all.inventory)));
     let additions = distinct_additions(added, &ranges);
     ranges.extend(additions);
     let mut inventory = all.inventory;
     identity::unite(&mut inventory, &mut all.contradictions);
-    identity::check_sizes(&inventory, &mut all.contradictions);
+    consistency::check_sizes(&inventory, &mut all.contradictions);
     all.contradictions.extend(all.lsmem_totals.check(&inventory.blocks));
-    identity::derive_block_size(&mut inventory, &mut all.contradictions);
+    blocks::derive_size(&mut inventory, &mut all.contradictions);
     if !in_blocks {
-        all.contradictions.extend(identity::add_blocks(&inventory.blocks, &mut ranges));
+        all.contradictions.extend(blocks::add_missing(&inventory.blocks, &mut ranges));
     }
-    all.contradictions.extend(identity::add_blocks_of_devices(&inventory.blocks, &mut ranges));
-    identity::locate(&mut inventory, &mut ranges, in_blocks, &mut warnings);
-    // Regions that were located may overlap others now.
-    inventory.regions = identity::without_partial_overlaps(inventory.regions, &mut all.contradictions);
-    identity::mark_added_ram(&inventory.devices, &inventory.regions, &mut ranges);
-    identity::assign_nodes(&mut ranges, &inventory, &srat, &all.hotplug_windows);
+    all.contradictions.extend(blocks::add_inside_devices(&inventory.blocks, &mut ranges));
+    locate::locate(&mut inventory, &mut ranges, in_blocks, &mut warnings);
+    blocks::mark_added_ram(&inventory.devices, &inventory.regions, &mut ranges);
+    nodes::assign(&mut ranges, &inventory, &srat, &all.hotplug_windows);
     let ranges = merge(ranges);
     if ranges.is_empty() && !inventory.names_memory() && all.hotplug_windows.is_empty() {
         let (unknown, entries) = (all.unknown, all.sources.entries());
@@ -189,8 +192,9 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     if tiny > 0 {
         warnings.push(format!("ranges ignored because they contain no whole page: {tiny}"));
     }
-    let unused = identity::unused_parts(&inventory, &ranges, &all.others);
-    all.contradictions.extend(identity::full_windows(&inventory, &unused));
+    let unused = windows::unused_parts(&inventory, &ranges, &all.others);
+    all.contradictions.extend(consistency::full_windows(&inventory, &unused));
+    all.contradictions.extend(consistency::block_counts(&inventory));
     Ok(Reading {
         map: PhysicalMap { name: name.to_owned(), origin: origin.to_owned(), ranges, warnings },
         inventory,

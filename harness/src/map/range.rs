@@ -27,6 +27,11 @@ pub struct MapRange {
 }
 
 impl MapRange {
+    /// The range of a span, whose start is known.
+    pub fn new(span: Span, kind: Kind, node: Option<u8>) -> Self {
+        Self { start: span.start, end: span.end, kind, node, base_assumed: false }
+    }
+
     /// The parts of the range that overlap none of `others`.
     pub fn without<'a>(&self, others: impl Iterator<Item = &'a MapRange>) -> Vec<MapRange> {
         let mut left = vec![self.clone()];

@@ -43,7 +43,7 @@ impl Reading {
             unknown: Vec::new(),
             contradictions: Vec::new(),
         };
-        super::identity::windows_of_map(&mut reading);
+        super::windows::windows_of_map(&mut reading);
         reading
     }
 }

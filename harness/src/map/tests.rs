@@ -719,3 +719,64 @@ fn ranges_inside_others_are_added_once() {
         assert_eq!(map.added(), expected, "{ranges:x?}");
     }
 }
+
+#[test]
+fn every_type_of_efi_is_known_and_others_are_not_understood() {
+    let of = |name: &str| {
+        let text = format!(
+            "100000-1fffff : System RAM\nefi: mem00: [{name}|   |  |  |WB|  |  |  ] range=[0x0000000100000000-0x00000004ffffffff] (16384MB)\n"
+        );
+        let reading = read_machine("test", "test", &text).unwrap();
+        (reading.map.ranges.iter().any(|range| range.start == 4 * GIB), reading.unknown.len())
+    };
+    for name in [
+        "Reserved",
+        "Runtime Code",
+        "Runtime Data",
+        "Unusable",
+        "Unusable Memory",
+        "ACPI Reclaim",
+        "ACPI Reclaim Memory",
+        "ACPI Mem NVS",
+        "ACPI Memory NVS",
+        "MMIO",
+        "Memory Mapped I/O",
+        "MMIO Port",
+        "MMIO Port Space",
+        "PAL Code",
+    ] {
+        assert_eq!(of(name), (false, 0), "{name}");
+    }
+    for name in ["Persistent", "Persistent Memory"] {
+        assert_eq!(of(name), (true, 0), "{name}");
+    }
+    for name in ["Weird Type", "type=2147483649", "99"] {
+        assert_eq!(of(name), (false, 1), "{name}");
+    }
+    for name in ["Conventional Memory", "Conventional  ", "Boot Data", "Unaccepted  "] {
+        let text = format!("efi: mem00: [{name}|   |WB] range=[0x0000000100000000-0x00000004ffffffff] (16384MB)\n");
+        assert_eq!(ranges(&text), [(4 * GIB, 20 * GIB, Kind::Ram)], "{name}");
+    }
+}
+
+#[test]
+fn an_entry_without_a_name_does_not_take_the_next_one() {
+    let text = "00100000-7fffffff : System RAM\n100000000-23fffffff :\n240000000-33fffffff : System RAM\n";
+    match read_machine("test", "test", text) {
+        Ok(reading) => {
+            assert!(reading.map.ranges.iter().any(|range| range.start == 9 * GIB) && !reading.unknown.is_empty());
+        }
+        Err(error) => assert!(error.to_string().starts_with("line 2:"), "{error}"),
+    }
+}
+
+#[test]
+fn decoders_of_endpoints_have_the_addresses_of_their_region() {
+    let text = r#"[{"decoder":"decoder0.0","resource":17179869184,"size":"64.00 GiB (68.72 GB)","max_available_extent":"32.00 GiB (34.36 GB)"},
+        {"endpoint":"endpoint2","decoders:endpoint2":[{"decoder":"decoder2.0","resource":17179869184,"size":34359738368,"region":"region0","mode":"ram"}]}]"#;
+    let reading = read_machine("test", "test", text).unwrap();
+    assert_eq!(reading.inventory.windows[0].available_bytes, Some(32 * GIB));
+    let region = &reading.inventory.regions[0];
+    assert_eq!((region.name.as_str(), region.span.unwrap().start, region.bytes), ("region0", 16 * GIB, 32 * GIB));
+    assert_eq!(reading.unused.iter().map(|part| part.span.bytes()).sum::<u64>(), 32 * GIB);
+}
