@@ -116,6 +116,8 @@ fn proposals_are_near() {
     let in_pmem = ["0x1900000000+1G", "--map", &map, "--block-size", "1G"];
     assert!(!fits(&["0x1860000000+1G", "--map", &map]).1.contains("0x80000000"), "not below 4 GiB");
     holds(&in_pmem, 0, &["is of another device"]);
+    // Blocks as large as half of all addresses.
+    holds(&["0x100000000+128M", "--block-size", "8E"], 1, &["MB101"]);
     holds(&["0x100000000+2P"], 1, &["choose a size of at most 64 TiB"]);
     // The namespace has the first 300 GiB of its region.
     let region = r#"{"dev":"region0","size":811748818944,"resource":105226698752,"type":"pmem","available_size":489626271744,"namespaces":[

@@ -92,8 +92,8 @@ impl PreparedMachine<'_> {
         let end = u64::try_from(end).unwrap_or(u64::MAX);
         // The end of the address space is near only to what exceeds it.
         anchors.extend(end.checked_sub(bytes).filter(|_| request.end() > end));
-        for nr in 1..=4 {
-            anchors.extend([start.checked_sub(nr * unit), start.checked_add(nr * unit)].into_iter().flatten());
+        for away in (1..=4).filter_map(|nr: u64| unit.checked_mul(nr)) {
+            anchors.extend([start.checked_sub(away), start.checked_add(away)].into_iter().flatten());
         }
         let around = |anchor: u64| [Some(anchor / unit * unit), anchor.checked_next_multiple_of(unit)];
         anchors.into_iter().flat_map(around).flatten().collect()
@@ -132,8 +132,8 @@ impl PreparedMachine<'_> {
             let is_hole =
                 |at: u64| at < DEVICE_HOLE_END && start >= DEVICE_HOLE_END && self.description.architecture.is_x86();
             let tried = candidates.iter().filter(|(_, at, _)| is_there(*at) && !is_hole(*at));
-            let tried = tried.filter_map(|(_, at, bytes)| moved(request, *at, *bytes)).take(MOST_TRIES);
-            let accepted = tried.into_iter().find(|one| self.of_another_device(one).is_none() && self.accepts(one));
+            let mut tried = tried.filter_map(|(_, at, bytes)| moved(request, *at, *bytes)).take(MOST_TRIES);
+            let accepted = tried.find(|one| self.of_another_device(one).is_none() && self.accepts(one));
             found.extend(accepted.map(|accepted| Nearest::new(accepted, &with_node)));
         }
         let part = self.largest_part(request, unit).map(|part| Nearest::new(part, &with_node));
@@ -181,8 +181,9 @@ impl PreparedMachine<'_> {
             }
         }
         parts.sort_unstable_by_key(|part| (std::cmp::Reverse(part.bytes()), part.start));
-        let requests = parts.into_iter().take(MOST_TRIES).map(|part| Request { spans: vec![part], ..request.clone() });
-        requests.into_iter().find(|part| self.of_another_device(part).is_none() && self.accepts(part))
+        let mut requests =
+            parts.into_iter().take(MOST_TRIES).map(|part| Request { spans: vec![part], ..request.clone() });
+        requests.find(|part| self.of_another_device(part).is_none() && self.accepts(part))
     }
 
     /// The persistent or reserved memory in which the RAM of a DIMM, virtio-mem device or extent would be.

@@ -1,5 +1,6 @@
 //! What `pfnbench map --json` prints of a machine.
 
+use super::coverage::Coverage;
 use super::decoration::Undone;
 use super::inventory::{BlockRange, Device, Dimm, Inventory, Namespace, Region, Span, Window};
 use super::range::MapRange;
@@ -117,12 +118,16 @@ pub struct Sections {
 /// soft reserved.
 fn outside_regions(reading: &Reading) -> u64 {
     let Inventory { windows, regions, .. } = &reading.inventory;
-    let bytes = |spans: &mut dyn Iterator<Item = Span>| spans.map(Span::bytes).fold(0, u64::saturating_add);
-    let all = bytes(&mut windows.iter().map(|window| window.span));
-    let unused = bytes(&mut reading.unused.iter().map(|part| part.span));
-    let spans = regions.iter().filter(|region| region.enabled).filter_map(|region| region.span);
-    let of_regions = bytes(&mut spans.filter(|span| windows.iter().any(|window| window.span.contains(*span))));
-    all.saturating_sub(unused).saturating_sub(of_regions)
+    let windows: Coverage = windows.iter().map(|window| window.span).collect();
+    let of_regions = regions.iter().filter(|region| region.enabled).filter_map(|region| region.span);
+    let of_regions: Coverage = of_regions.collect();
+    let memory = reading.map.disjoint().into_iter().filter(|range| !range.base_assumed).map(|range| range.span());
+    let outside = memory.flat_map(|span| of_regions.gaps(span));
+    let bytes = outside.map(|span| {
+        let inside = windows.overlapping(span).filter_map(|window| window.intersect(span));
+        inside.map(Span::bytes).fold(0, u64::saturating_add)
+    });
+    bytes.fold(0, u64::saturating_add)
 }
 
 /// The capacity of a machine that nothing uses, apart from the addresses of windows.
